@@ -1,4 +1,4 @@
-import { InternError } from '../errors';
+import { InternError } from './errors';
 
 export const DEFAULT_HOST = 'http://127.0.0.1:11434';
 

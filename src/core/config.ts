@@ -1,0 +1,226 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { parseHost } from './address';
+import { InternError } from './errors';
+import { isPlausibleModelName, modelKey } from './ollama/names';
+import {
+  BUILTIN_PROFILES,
+  DEFAULT_CONTEXT_WINDOW,
+  DEFAULT_PROFILE,
+  DEFAULT_REPEAT_PENALTY,
+  DEFAULT_TEMPERATURE,
+  type GenerationOptions,
+  generationOptionsSchema,
+  type Profile,
+  profileSchema,
+} from './routing/profiles';
+import { LOCAL_BUDGET_MS, type Tier, TIERS } from './routing/tiers';
+
+/**
+ * The settings that somebody set explicitly, named as in the editor (`ollamaIntern.` left out). Absent means: not set.
+ * Precedence of every option: setting, environment variable, profile, default.
+ */
+export interface Settings {
+  host?: string;
+  profile?: string;
+  profiles?: unknown;
+  tiers?: Partial<Record<Tier, string>>;
+  options?: GenerationOptions;
+  tierOptions?: unknown;
+  /** Seconds. */
+  budgets?: Partial<Record<Tier, number>>;
+  maxConcurrent?: number;
+  keepAlive?: string;
+  logPath?: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface TierConfig {
+  model: string;
+  /** Shared by all tiers with the same model: a different one would reload it. Tokens. */
+  numCtx: number;
+  options: GenerationOptions;
+  budgetMs: number;
+}
+
+export interface Config {
+  /** Base URL of the local backend. */
+  host: string;
+  profile: string;
+  tiers: Record<Tier, TierConfig>;
+  maxConcurrent: number;
+  keepAlive: number | string | undefined;
+  logPath: string;
+  /** Things the person should know, such as a setting that was ignored. */
+  problems: ConfigProblem[];
+}
+
+export interface ConfigProblem {
+  setting: string;
+  message: string;
+}
+
+/** Where a person's own names for profiles come from. */
+export function availableProfiles(settings: Settings): {
+  profiles: Record<string, Profile>;
+  problems: ConfigProblem[];
+} {
+  const profiles: Record<string, Profile> = { ...BUILTIN_PROFILES };
+  const problems: ConfigProblem[] = [];
+  for (const [name, value] of Object.entries((settings.profiles ?? {}) as Record<string, unknown>)) {
+    const parsed = profileSchema.safeParse(value);
+    if (parsed.success) profiles[name] = parsed.data;
+    else problems.push(problem('profiles', `The profile "${name}" is ignored: ${issue(parsed.error)}.`));
+  }
+  return { profiles, problems };
+}
+
+/** Everything the core works from. Never throws: what cannot be used is replaced and reported in `problems`. */
+export function resolveConfig(settings: Settings, env: Environment): Config {
+  const { profiles, problems } = availableProfiles(settings);
+  const profileName = chooseProfile(settings, env, profiles, problems);
+  const profile = profiles[profileName] as Profile;
+  const tierOptions = readTierOptions(settings.tierOptions, problems);
+  const tiers = {} as Record<Tier, TierConfig>;
+  for (const tier of TIERS) {
+    const options = {
+      temperature: DEFAULT_TEMPERATURE,
+      repeatPenalty: DEFAULT_REPEAT_PENALTY,
+      ...profile.options[tier],
+      ...checkOptions(settings.options, 'options', problems),
+      ...tierOptions[tier],
+    };
+    tiers[tier] = {
+      model: chooseModel(tier, settings, env, profile, problems),
+      numCtx: options.contextWindow ?? DEFAULT_CONTEXT_WINDOW,
+      options,
+      budgetMs: positive(settings.budgets?.[tier]) ? settings.budgets[tier] * 1000 : LOCAL_BUDGET_MS[tier],
+    };
+  }
+  shareWindows(tiers);
+  return {
+    host: chooseHost(settings, env, problems),
+    profile: profileName,
+    tiers,
+    maxConcurrent: Math.max(1, Math.floor(settings.maxConcurrent ?? 2)),
+    keepAlive: readKeepAlive(settings.keepAlive),
+    logPath: expandHome(settings.logPath || env['INTERN_LOG_PATH'] || '~/.ollama-intern/log.ndjson'),
+    problems: uniqueProblems(problems),
+  };
+}
+
+/** Tiers that share a model get the largest of their windows, so that changing tier never reloads it. */
+function shareWindows(tiers: Record<Tier, TierConfig>): void {
+  const largest = new Map<string, number>();
+  for (const tier of Object.values(tiers)) {
+    const key = modelKey(tier.model);
+    largest.set(key, Math.max(largest.get(key) ?? 0, tier.numCtx));
+  }
+  for (const tier of Object.values(tiers)) tier.numCtx = largest.get(modelKey(tier.model)) ?? tier.numCtx;
+}
+
+function chooseProfile(
+  settings: Settings,
+  env: Environment,
+  profiles: Record<string, Profile>,
+  problems: ConfigProblem[],
+): string {
+  const wanted = settings.profile || env['INTERN_PROFILE'] || DEFAULT_PROFILE;
+  if (profiles[wanted]) return wanted;
+  const source = settings.profile ? 'The setting' : 'INTERN_PROFILE';
+  problems.push(
+    problem(
+      'profile',
+      `${source} names the profile "${wanted}", which does not exist. ${DEFAULT_PROFILE} is used. Known: ${Object.keys(profiles).join(', ')}.`,
+    ),
+  );
+  return DEFAULT_PROFILE;
+}
+
+const TIER_VARIABLES: Readonly<Record<Tier, string>> = {
+  instant: 'INTERN_TIER_INSTANT',
+  workhorse: 'INTERN_TIER_WORKHORSE',
+  deep: 'INTERN_TIER_DEEP',
+  embed: 'INTERN_EMBED_MODEL',
+};
+
+function chooseModel(
+  tier: Tier,
+  settings: Settings,
+  env: Environment,
+  profile: Profile,
+  problems: ConfigProblem[],
+): string {
+  const fromSetting = settings.tiers?.[tier]?.trim();
+  const wanted = fromSetting || env[TIER_VARIABLES[tier]]?.trim();
+  if (!wanted) return profile.tiers[tier];
+  if (isPlausibleModelName(wanted)) return wanted;
+  const source = fromSetting ? `ollamaIntern.tiers.${tier}` : TIER_VARIABLES[tier];
+  problems.push(
+    problem(`tiers.${tier}`, `${source} is "${wanted}", which is not a model name. ${profile.tiers[tier]} is used.`),
+  );
+  return profile.tiers[tier];
+}
+
+function chooseHost(settings: Settings, env: Environment, problems: ConfigProblem[]): string {
+  for (const text of [settings.host, env['OLLAMA_HOST']]) {
+    if (!text?.trim()) continue;
+    try {
+      return parseHost(text);
+    } catch (error) {
+      problems.push(problem('host', error instanceof InternError ? `${error.message} ${error.hint}` : String(error)));
+    }
+  }
+  return parseHost('');
+}
+
+function checkOptions(value: unknown, setting: string, problems: ConfigProblem[]): GenerationOptions {
+  if (value === undefined || value === null) return {};
+  const parsed = generationOptionsSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  problems.push(problem(setting, `The generation options are ignored: ${issue(parsed.error)}.`));
+  return {};
+}
+
+function readTierOptions(value: unknown, problems: ConfigProblem[]): Partial<Record<Tier, GenerationOptions>> {
+  if (typeof value !== 'object' || value === null) return {};
+  const result: Partial<Record<Tier, GenerationOptions>> = {};
+  for (const [name, options] of Object.entries(value)) {
+    const tier = TIERS.find((t) => t === name);
+    if (tier) result[tier] = checkOptions(options, 'tierOptions', problems);
+    else problems.push(problem('tierOptions', `"${name}" is not a tier. Tiers: ${TIERS.join(', ')}.`));
+  }
+  return result;
+}
+
+/** Ollama takes seconds as a number and durations as text; a bare number in text would be refused. */
+function readKeepAlive(text: string | undefined): number | string | undefined {
+  const trimmed = text?.trim();
+  if (!trimmed) return undefined;
+  const seconds = Number(trimmed);
+  return Number.isFinite(seconds) ? seconds : trimmed;
+}
+
+export function expandHome(path: string): string {
+  return path === '~' || /^~[/\\]/.test(path) ? join(homedir(), path.slice(1)) : path;
+}
+
+function positive(value: number | undefined): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0;
+}
+
+function problem(setting: string, message: string): ConfigProblem {
+  return { setting: `ollamaIntern.${setting}`, message };
+}
+
+function issue(error: z.ZodError): string {
+  const first = error.issues[0];
+  return first ? `${first.path.join('.') || 'value'} ${first.message}` : 'not valid';
+}
+
+/** The same mistake in every tier is one problem. */
+function uniqueProblems(problems: ConfigProblem[]): ConfigProblem[] {
+  return [...new Map(problems.map((p) => [p.message, p])).values()];
+}

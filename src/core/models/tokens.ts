@@ -1,0 +1,52 @@
+import { modelKey } from '../ollama/names';
+import type { Store } from '../store';
+
+/** Characters per token before a model has been seen: prose, and text that is mostly symbols. */
+const PROSE = 4;
+const SYMBOLS = 3;
+const SYMBOL_SHARE = 0.25;
+/** How fast what is learned follows the latest prompts. */
+const WEIGHT = 0.3;
+/** Shorter prompts are mostly chat template. */
+const LEAST_CHARS = 400;
+/** Chat templates add a few tokens to each message. */
+const TOKENS_PER_MESSAGE = 8;
+
+/** Estimates tokens from characters; each model teaches it through the counts that the server returns. */
+export class TokenEstimator {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Tokens that these texts would take as the messages of one prompt. */
+  count(model: string, texts: readonly string[]): number {
+    const chars = texts.reduce((sum, text) => sum + text.length, 0);
+    const perToken = this.charsPerToken(model, texts.join('\n').slice(0, 4000));
+    return Math.ceil(chars / perToken) + TOKENS_PER_MESSAGE * texts.length;
+  }
+
+  charsPerToken(model: string, sample: string): number {
+    const learned = this.#store.get(key(model));
+    if (typeof learned === 'number' && learned > 0) return learned;
+    const symbols = sample.match(/[^\p{L}\p{N}\s]/gu)?.length ?? 0;
+    const wide = sample.match(/[\u2E80-\u9FFF\uAC00-\uD7AF]/g)?.length ?? 0;
+    if (wide > sample.length * SYMBOL_SHARE) return 1;
+    return symbols > sample.length * SYMBOL_SHARE ? SYMBOLS : PROSE;
+  }
+
+  /** Takes in what the server counted for a prompt of `chars` characters. */
+  learn(model: string, chars: number, tokens: number): void {
+    if (chars < LEAST_CHARS || tokens <= 0) return;
+    // Outside these bounds the count is of something else, such as a prompt that was cut.
+    const seen = Math.min(8, Math.max(0.5, chars / tokens));
+    const before = this.#store.get(key(model));
+    const next = typeof before === 'number' ? before * (1 - WEIGHT) + seen * WEIGHT : seen;
+    this.#store.set(key(model), Math.round(next * 100) / 100);
+  }
+}
+
+function key(model: string): string {
+  return `chars-per-token:${modelKey(model)}`;
+}

@@ -1,0 +1,38 @@
+/** The longest line Ollama's own client accepts (8 MB); more is not an answer. */
+export const MAX_LINE_CHARS = 8 * 1024 * 1024;
+
+export class LineTooLongError extends Error {}
+
+/**
+ * Cuts a byte stream into lines. Bytes may split anywhere, inside a character too.
+ * One pass a chunk: a stream of many small lines costs no more than its parsing.
+ */
+export class LineDecoder {
+  readonly #decoder = new TextDecoder('utf-8');
+  #rest = '';
+
+  /** The lines that this chunk completes, without blank ones. */
+  push(chunk: Uint8Array): string[] {
+    return this.#take(this.#decoder.decode(chunk, { stream: true }));
+  }
+
+  /** The last line, when the stream ended without a newline. */
+  end(): string[] {
+    const lines = this.#take(this.#decoder.decode());
+    const last = this.#rest.trim();
+    this.#rest = '';
+    return last ? [...lines, last] : lines;
+  }
+
+  #take(text: string): string[] {
+    const cut = text.lastIndexOf('\n');
+    if (cut === -1) {
+      this.#rest += text;
+      if (this.#rest.length > MAX_LINE_CHARS) throw new LineTooLongError();
+      return [];
+    }
+    const lines = (this.#rest + text.slice(0, cut)).split('\n');
+    this.#rest = text.slice(cut + 1);
+    return lines.filter((line) => line.trim() !== '');
+  }
+}

@@ -1,0 +1,90 @@
+import type { Clock, Timer } from '../clock';
+import { cancelledError, InternError } from '../errors';
+
+/**
+ * One abort signal for a call: aborts with a reason when its time is over or when the caller cancels.
+ * Re-arming is two assignments, so that every token of a fast stream can afford it.
+ */
+export class Deadline {
+  readonly #controller = new AbortController();
+  readonly #clock: Clock;
+  readonly #parent: AbortSignal | undefined;
+  #timer: Timer | undefined;
+  #expiresAt = Infinity;
+  #onExpiry: (() => void) | undefined;
+  readonly #onParentAbort = (): void => this.abort(abortReason(this.#parent));
+
+  constructor(clock: Clock, parent?: AbortSignal) {
+    this.#clock = clock;
+    this.#parent = parent;
+    if (parent?.aborted) this.#onParentAbort();
+    else parent?.addEventListener('abort', this.#onParentAbort, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Runs `onExpiry` once `ms` milliseconds have passed without another call of `arm` or `disarm`. */
+  arm(ms: number, onExpiry: () => void): void {
+    this.#onExpiry = onExpiry;
+    this.#expiresAt = this.#clock.monotonic() + ms;
+    this.#timer ??= this.#startTimer(ms);
+  }
+
+  /** Starts the armed time again, as long as before or as long as said. */
+  extend(ms: number): void {
+    this.#expiresAt = this.#clock.monotonic() + ms;
+  }
+
+  disarm(): void {
+    this.#expiresAt = Infinity;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  abort(reason: InternError): void {
+    this.disarm();
+    if (!this.signal.aborted) this.#controller.abort(reason);
+  }
+
+  /** Lets go of the timer and of the caller's signal. */
+  dispose(): void {
+    this.disarm();
+    this.#parent?.removeEventListener('abort', this.#onParentAbort);
+  }
+
+  #startTimer(ms: number): Timer {
+    return this.#clock.setTimeout(() => {
+      this.#timer = undefined;
+      const left = this.#expiresAt - this.#clock.monotonic();
+      if (left === Infinity) return;
+      if (left > 0) this.#timer = this.#startTimer(left);
+      else {
+        this.#expiresAt = Infinity;
+        this.#onExpiry?.();
+      }
+    }, ms);
+  }
+}
+
+/** Why a signal aborted, as an InternError: a deadline's own, or the person's cancel. */
+export function abortReason(signal: AbortSignal | undefined): InternError {
+  return signal?.reason instanceof InternError ? signal.reason : cancelledError();
+}
+
+/** Rejects with the signal's reason when it aborts before the promise settles. */
+export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  if (signal.aborted) throw abortReason(signal);
+  let onAbort!: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(abortReason(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
