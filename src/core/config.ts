@@ -8,8 +8,6 @@ import {
   BUILTIN_PROFILES,
   DEFAULT_CONTEXT_WINDOW,
   DEFAULT_PROFILE,
-  DEFAULT_REPEAT_PENALTY,
-  DEFAULT_TEMPERATURE,
   type GenerationOptions,
   generationOptionsSchema,
   type Profile,
@@ -41,6 +39,7 @@ export interface TierConfig {
   model: string;
   /** Shared by all tiers with the same model: a different one would reload it. Tokens. */
   numCtx: number;
+  /** Only what was asked for explicitly: a job has its own defaults. */
   options: GenerationOptions;
   budgetMs: number;
 }
@@ -86,8 +85,6 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
   const tiers = {} as Record<Tier, TierConfig>;
   for (const tier of TIERS) {
     const options = {
-      temperature: DEFAULT_TEMPERATURE,
-      repeatPenalty: DEFAULT_REPEAT_PENALTY,
       ...profile.options[tier],
       ...checkOptions(settings.options, 'options', problems),
       ...tierOptions[tier],

@@ -3,7 +3,7 @@ import { InternError } from '../errors';
 import type { OllamaClient } from '../ollama/client';
 import { isCloudName, modelKey } from '../ollama/names';
 import type { TagsModel } from '../ollama/schemas';
-import { orAborted } from '../routing/deadline';
+import { ask, orAborted } from '../routing/deadline';
 
 /** What a model can do, from /api/show. */
 export interface ModelInfo {
@@ -46,7 +46,7 @@ export class Catalogue {
   /** The installed models. */
   async list(signal?: AbortSignal): Promise<TagsModel[]> {
     if (!this.#isFresh(this.#tags)) {
-      const entry = { value: this.#client().tags(), at: this.#clock.monotonic() };
+      const entry = { value: ask(this.#clock, (s) => this.#client().tags(s)), at: this.#clock.monotonic() };
       this.#tags = entry;
       // A failure is not remembered.
       entry.value.catch(() => this.#tags === entry && (this.#tags = undefined));
@@ -90,7 +90,7 @@ export class Catalogue {
 
   async #ask(model: string): Promise<ModelInfo> {
     try {
-      const answer = await this.#client().show(model);
+      const answer = await ask(this.#clock, (signal) => this.#client().show(model, signal));
       const info = answer.model_info ?? {};
       const architecture = info['general.architecture'];
       return {

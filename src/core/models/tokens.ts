@@ -23,7 +23,8 @@ export class TokenEstimator {
   /** Tokens that these texts would take as the messages of one prompt. */
   count(model: string, texts: readonly string[]): number {
     const chars = texts.reduce((sum, text) => sum + text.length, 0);
-    const perToken = this.charsPerToken(model, texts.join('\n').slice(0, 4000));
+    const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), '');
+    const perToken = this.charsPerToken(model, longest.slice(0, 4000));
     return Math.ceil(chars / perToken) + TOKENS_PER_MESSAGE * texts.length;
   }
 

@@ -88,3 +88,31 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | un
     signal.removeEventListener('abort', onAbort);
   }
 }
+
+/** Short questions to a server (what is installed, what is loaded) get this long. Milliseconds. */
+const QUESTION_MS = 10_000;
+
+/** Asks a server a short question: an answer within ten seconds, or a `timeout`. */
+export async function ask<T>(
+  clock: Clock,
+  question: (signal: AbortSignal) => Promise<T>,
+  parent?: AbortSignal,
+): Promise<T> {
+  const deadline = new Deadline(clock, parent);
+  deadline.arm(QUESTION_MS, () =>
+    deadline.abort(
+      new InternError({
+        code: 'timeout',
+        message: 'Ollama accepted the connection but did not answer in 10 s.',
+        hint: 'It may be stuck: look at its log, or restart it.',
+        retryable: true,
+        actions: [{ kind: 'retry' }],
+      }),
+    ),
+  );
+  try {
+    return await question(deadline.signal);
+  } finally {
+    deadline.dispose();
+  }
+}

@@ -40,7 +40,6 @@ export type Profile = z.infer<typeof profileSchema>;
 /** The context window of a tier that neither its profile nor a setting sizes. */
 export const DEFAULT_CONTEXT_WINDOW = 8192;
 /** Source: the product's option table. */
-export const DEFAULT_TEMPERATURE = 0.7;
 export const DEFAULT_REPEAT_PENALTY = 1;
 export const DEFAULT_PROFILE = 'dev-rtx5080';
 

@@ -1,0 +1,109 @@
+import type { ErrorCode } from '../errors';
+import type { Residency } from '../routing/residency';
+import type { Tier } from '../routing/tiers';
+
+/** Where a model ran. */
+export type Backend = 'local' | 'cloud' | 'gateway';
+
+/** The way in that a call took. */
+export type Surface = 'command' | 'chat' | 'language_model' | 'tool' | 'http' | 'mcp' | 'library';
+
+/** One try of one target. Milliseconds. */
+export interface Attempt {
+  backend: Backend;
+  model: string;
+  outcome: 'answer' | ErrorCode;
+  elapsed_ms: number;
+}
+
+/**
+ * The record of one call. Every field says what really happened; what is not known is absent, never guessed.
+ * Times are whole milliseconds.
+ */
+export interface Envelope<R = unknown> {
+  call_id: string;
+  job: string;
+  surface: Surface;
+  result: R;
+  tier_used: Tier;
+  model: string;
+  hardware_profile: string;
+  backend: Backend;
+  tokens_in: number;
+  tokens_out: number;
+  /** From the call to the answer, with queue and load. */
+  elapsed_ms: number;
+  /** null where there is no such thing (cloud) or it could not be read. */
+  residency: Residency | null;
+  /** The answer comes from a lesser place than asked for. */
+  degraded?: true;
+  degrade_reason?: string;
+  /** The tier that was asked for, when a lower one answered. */
+  fallback_from?: Tier;
+  /** The model that the caller named. */
+  model_requested?: string;
+  attempts: Attempt[];
+  /** Waiting for other calls of this product. */
+  queued_ms: number;
+  /** Getting the model into memory. */
+  load_ms: number;
+  /** From sending the prompt to the first token. */
+  first_token_ms?: number;
+  /** While writing; prompt and load not counted. */
+  tokens_per_second?: number;
+  num_ctx?: number;
+  /** The model did not see the whole input. */
+  truncated?: true;
+  /** `stop`, or `length` when the answer was cut at its limit. */
+  done_reason?: string;
+  /** 0 for local; absent where it is not known. */
+  cost_usd?: number;
+  /** Sentences for the person. */
+  warnings: string[];
+}
+
+/** Unit and number the way the envelope line writes them: 412, 9,204. */
+const number = new Intl.NumberFormat('en-US');
+
+/** One line that tells what ran where: `instant · local · hermes3:8b · 412→188 tokens · 41 tok/s · 100 % in VRAM`. */
+export function envelopeLine(envelope: Envelope): string {
+  const parts = [
+    envelope.fallback_from
+      ? `${envelope.tier_used} (instead of ${envelope.fallback_from})`
+      : envelope.tier_used,
+    envelope.degraded ? `${envelope.backend}, degraded: ${envelope.degrade_reason ?? ''}` : envelope.backend,
+    envelope.model,
+    `${number.format(envelope.tokens_in)}→${number.format(envelope.tokens_out)} tokens`,
+  ];
+  if (envelope.tokens_per_second !== undefined) {
+    parts.push(`${formatRate(envelope.tokens_per_second)} tok/s`);
+  }
+  const place = residencyText(envelope.residency);
+  if (place) parts.push(place);
+  if (envelope.truncated) parts.push('input shortened');
+  if (envelope.done_reason === 'length') parts.push('cut at its length limit');
+  return parts.join(' · ');
+}
+
+/** Where the weights are, in words. */
+export function residencyText(residency: Residency | null): string | undefined {
+  if (!residency) return undefined;
+  if (!residency.in_vram) return 'not loaded';
+  if (residency.size_vram_bytes === 0) return 'on the CPU';
+  const share = Math.min(1, residency.size_vram_bytes / Math.max(1, residency.size_bytes));
+  // Never round a spill up to "all of it".
+  const percent = share === 1 ? 100 : Math.min(99, Math.round(share * 100));
+  return `${percent} % in VRAM${residency.evicted ? ', evicted before' : ''}`;
+}
+
+export function formatRate(rate: number): string {
+  return rate < 10 ? rate.toFixed(1) : number.format(Math.round(rate));
+}
+
+/** `340 ms`, `5.1 s`, `2 min 5 s`. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}

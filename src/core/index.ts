@@ -1,0 +1,51 @@
+/**
+ * The intern without an editor.
+ *
+ * ```ts
+ * const intern = createIntern({ settings: { host: '127.0.0.1:11434' } });
+ * const envelope = await intern.run('summarize_fast', { text }, { onDelta: (t) => process.stdout.write(t) });
+ * console.log(envelope.result.summary, envelopeLine(envelope));
+ * await intern.dispose();
+ * ```
+ */
+export {
+  createIntern,
+  type Intern,
+  type InternListener,
+  type InternOptions,
+  type Models,
+  type RunningCall,
+  type RunOptions,
+} from './intern';
+export {
+  type Attempt,
+  type Backend,
+  type Envelope,
+  envelopeLine,
+  formatDuration,
+  formatRate,
+  residencyText,
+  type Surface,
+} from './audit/envelope';
+export { type LogKind, type LogLine, tailLog } from './audit/log';
+export { type Clock, systemClock, type Timer } from './clock';
+export {
+  availableProfiles,
+  type Config,
+  type ConfigProblem,
+  type Environment,
+  resolveConfig,
+  type Settings,
+} from './config';
+export { type ErrorAction, type ErrorCode, InternError, toInternError } from './errors';
+export { hostLabel, isLoopback } from './address';
+export type { Job } from './jobs/job';
+export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+export type { PullProgress } from './ollama/client';
+export { sameModel } from './ollama/names';
+export type { PsModel } from './ollama/schemas';
+export { type Phase, phaseText } from './routing/call';
+export type { Residency } from './routing/residency';
+export type { Profile } from './routing/profiles';
+export { GENERATIVE_TIERS, type GenerativeTier, type Tier, TIERS } from './routing/tiers';
+export { MemoryStore, type Store } from './store';

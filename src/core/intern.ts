@@ -1,0 +1,459 @@
+import { randomUUID } from 'node:crypto';
+import type { z } from 'zod';
+import { type Envelope, type Surface } from './audit/envelope';
+import { AuditLog } from './audit/log';
+import { type Clock, systemClock } from './clock';
+import { type Config, type Environment, resolveConfig, type Settings } from './config';
+import { InternError, toInternError } from './errors';
+import type { Job } from './jobs/job';
+import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+import { Catalogue } from './models/catalogue';
+import { TokenEstimator } from './models/tokens';
+import { OllamaClient, type PullProgress } from './ollama/client';
+import { createAgent } from './ollama/network';
+import type { PsModel } from './ollama/schemas';
+import type { Phase } from './routing/call';
+import { ask } from './routing/deadline';
+import { Limiter } from './routing/limiter';
+import { LoadTimes } from './routing/loads';
+import { LocalBackend } from './routing/local';
+import { ResidencyTracker } from './routing/residency';
+import { type Routed, RouteError, Router, type Target } from './routing/router';
+import { MemoryStore, type Store } from './store';
+
+export interface InternOptions {
+  /** What somebody set explicitly. Default: nothing. */
+  settings?: Settings;
+  /** Default: the process's. */
+  env?: Environment;
+  /** Keeps what is learned about models. Default: forgets at the end of the process. */
+  store?: Store;
+  clock?: Clock;
+}
+
+export interface RunOptions {
+  signal?: AbortSignal;
+  /** Text of the answer as it is written; only streamed jobs have any. */
+  onDelta?: (text: string) => void;
+  onPhase?: (phase: Phase) => void;
+  /** For the audit trail. Default: `library`. */
+  surface?: Surface;
+  /** A model to use instead of the tier's. */
+  model?: string;
+  /** What to do with an input that does not fit the model's window. Default: refuse it with `context_overflow`. */
+  overflow?: 'refuse' | 'shorten';
+}
+
+/** A call that is running now. */
+export interface RunningCall {
+  call_id: string;
+  job: string;
+  model: string;
+  /** Milliseconds since the epoch. */
+  started_at: number;
+  phase: Phase | undefined;
+}
+
+/** Hears of what happens; none of its methods may throw. */
+export interface InternListener {
+  onCallStarted?(call: RunningCall): void;
+  onPhase?(call: RunningCall): void;
+  onEnvelope?(envelope: Envelope): void;
+  onError?(error: InternError, job: string): void;
+  onConfig?(config: Config): void;
+  onLogProblem?(error: Error): void;
+}
+
+export interface Intern {
+  /** What is in force now. */
+  readonly config: Config;
+  /** Runs a job to its end. Rejects with an InternError. */
+  run<N extends JobName>(job: N, input: InputOf<N>, options?: RunOptions): Promise<Envelope<ResultOf<N>>>;
+  readonly running: readonly RunningCall[];
+  readonly models: Models;
+  /** Takes over new settings at once; running calls keep theirs. */
+  configure(settings: Settings): void;
+  listen(listener: InternListener): { dispose(): void };
+  /** Resolves when the audit trail is written. */
+  flush(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** The models of the local server. */
+export interface Models {
+  installed(signal?: AbortSignal): Promise<{ name: string; size: number; remote: boolean }[]>;
+  /** In memory now. */
+  resident(signal?: AbortSignal): Promise<PsModel[]>;
+  pull(model: string, onProgress: (progress: PullProgress) => void, signal?: AbortSignal): Promise<void>;
+  /** Forgets what was remembered about installed models. */
+  refresh(): void;
+  version(signal?: AbortSignal): Promise<string>;
+}
+
+/** Builds the whole product but its surfaces. Sends nothing until the first call. */
+export function createIntern(options: InternOptions = {}): Intern {
+  return new InternCore(options);
+}
+
+class InternCore implements Intern {
+  readonly #clock: Clock;
+  readonly #env: Environment;
+  readonly #store: Store;
+  readonly #agent = createAgent();
+  readonly #listeners = new Set<InternListener>();
+  readonly #running = new Map<string, RunningCall>();
+  readonly #estimator: TokenEstimator;
+  readonly #residency: ResidencyTracker;
+  readonly #catalogue: Catalogue;
+  readonly #limiter: Limiter;
+  readonly #router: Router;
+  #config: Config;
+  #client: OllamaClient;
+  #local: LocalBackend;
+  #log: AuditLog;
+
+  constructor(options: InternOptions) {
+    this.#clock = options.clock ?? systemClock;
+    this.#env = options.env ?? process.env;
+    this.#store = options.store ?? new MemoryStore();
+    this.#config = resolveConfig(options.settings ?? {}, this.#env);
+    this.#estimator = new TokenEstimator(this.#store);
+    this.#residency = new ResidencyTracker(this.#clock);
+    this.#catalogue = new Catalogue(() => this.#client, this.#clock);
+    this.#limiter = new Limiter(this.#config.maxConcurrent);
+    this.#client = this.#newClient();
+    this.#local = this.#newLocal();
+    this.#log = this.#newLog();
+    this.#router = new Router({
+      clock: this.#clock,
+      config: () => this.#config,
+      catalogue: this.#catalogue,
+      estimator: this.#estimator,
+      limiter: this.#limiter,
+      local: () => this.#local,
+      onFallback: (from, to, error) => this.#log.write(fallbackEvent(from, to, error)),
+    });
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  get running(): RunningCall[] {
+    return [...this.#running.values()];
+  }
+
+  get models(): Models {
+    return {
+      installed: async (signal) =>
+        (await this.#catalogue.list(signal)).map(({ name, size, remote_host, remote_model }) => ({
+          name,
+          size,
+          remote: Boolean(remote_host ?? remote_model),
+        })),
+      resident: async (signal) => {
+        const models = await ask(this.#clock, (s) => this.#client.ps(s), signal);
+        this.#onEvicted(this.#residency.record(models));
+        return models;
+      },
+      pull: async (model, onProgress, signal) => {
+        await this.#client.pull(model, onProgress, signal);
+        this.#catalogue.refresh();
+      },
+      refresh: () => this.#catalogue.refresh(),
+      version: (signal) => ask(this.#clock, (s) => this.#client.version(s), signal),
+    };
+  }
+
+  configure(settings: Settings): void {
+    const before = this.#config;
+    this.#config = resolveConfig(settings, this.#env);
+    this.#limiter.setLimit(this.#config.maxConcurrent);
+    if (before.host !== this.#config.host) {
+      this.#client = this.#newClient();
+      this.#catalogue.refresh();
+      this.#residency.reset();
+    }
+    if (before.host !== this.#config.host || before.keepAlive !== this.#config.keepAlive) {
+      this.#local = this.#newLocal();
+    }
+    if (before.logPath !== this.#config.logPath) this.#log = this.#newLog();
+    this.#tell('onConfig', this.#config);
+  }
+
+  listen(listener: InternListener): { dispose(): void } {
+    this.#listeners.add(listener);
+    return { dispose: () => this.#listeners.delete(listener) };
+  }
+
+  async run<N extends JobName>(
+    name: N,
+    input: InputOf<N>,
+    options: RunOptions = {},
+  ): Promise<Envelope<ResultOf<N>>> {
+    const record: CallRecord = {
+      call_id: `call_${randomUUID()}`,
+      job: name,
+      surface: options.surface ?? 'library',
+      startedAt: this.#clock.monotonic(),
+      target: this.#router.route(JOBS[name].tier, options.model)[0] as Target,
+    };
+    try {
+      const envelope = await this.#run(JOBS[name] as unknown as Job, input, options, record);
+      this.#log.write({ kind: 'call', tool: name, envelope: { ...envelope, result: undefined } });
+      this.#tell('onEnvelope', envelope);
+      return envelope as Envelope<ResultOf<N>>;
+    } catch (thrown) {
+      const error = thrown instanceof RouteError ? thrown.error : toInternError(thrown);
+      error.callId = record.call_id;
+      this.#log.write(this.#errorEvent(error, record, thrown));
+      this.#tell('onError', error, name);
+      throw error;
+    } finally {
+      this.#running.delete(record.call_id);
+    }
+  }
+
+  async flush(): Promise<void> {
+    await this.#log.flush();
+  }
+
+  async dispose(): Promise<void> {
+    await this.#log.flush();
+    await this.#agent.destroy();
+  }
+
+  async #run(job: Job, rawInput: unknown, options: RunOptions, record: CallRecord): Promise<Envelope> {
+    const prepared = await this.#prepare(job, readInput(job, rawInput), options);
+    const running: RunningCall = {
+      call_id: record.call_id,
+      job: job.name,
+      model: prepared.target.model,
+      started_at: this.#clock.now(),
+      phase: undefined,
+    };
+    this.#running.set(record.call_id, running);
+    this.#tell('onCallStarted', running);
+
+    const routed = await this.#router.run(
+      {
+        tier: job.tier,
+        messages: prepared.prompt.messages,
+        numPredict: prepared.prompt.numPredict,
+        promptTokens: prepared.promptTokens,
+        temperature: job.temperature,
+        streamed: job.streamed,
+        model: options.model,
+      },
+      {
+        signal: options.signal,
+        onDelta: (text) => job.streamed && options.onDelta?.(text),
+        onPhase: (phase) => {
+          running.phase = phase;
+          options.onPhase?.(phase);
+          this.#tell('onPhase', running);
+        },
+      },
+    );
+    const { answer } = routed;
+    const chars = prepared.prompt.messages.reduce((sum, m) => sum + m.content.length, 0);
+    this.#estimator.learn(routed.target.model, chars, answer.prompt_tokens);
+    if (answer.content.trim() === '') throw emptyAnswer(routed);
+    const { result, warnings } = job.parse(answer.content, prepared.input);
+    return this.#envelope(job, record, options, routed, result, [...prepared.warnings, ...(warnings ?? [])], prepared.truncated);
+  }
+
+  /** The prompt, once it is known to fit the model's window. */
+  async #prepare(job: Job, given: unknown, options: RunOptions) {
+    let input = given;
+    const warnings: string[] = [];
+    for (let round = 0; ; round++) {
+      const prompt = job.prompt(input);
+      prompt.numPredict = this.#config.tiers[job.tier].options.numPredict ?? prompt.numPredict;
+      const texts = prompt.messages.map((m) => m.content);
+      const fit = await this.#router.fit(
+        { tier: job.tier, model: options.model, numPredict: prompt.numPredict },
+        texts,
+        options.signal,
+      );
+      if (fit.promptTokens <= fit.available) {
+        const { target, promptTokens } = fit;
+        return { prompt, input, warnings, target, promptTokens, truncated: round > 0 };
+      }
+      if (options.overflow !== 'shorten' || !job.shorten || round === 4) {
+        throw overflowError(fit, prompt.numPredict, job.shorten !== undefined);
+      }
+      // The instructions do not shrink with the text, so a first cut may not be enough.
+      const share = Math.max(0, (fit.available / fit.promptTokens) * 0.95 ** (round + 1));
+      const shorter = job.shorten(input as never, share);
+      const lengthOf = (value: unknown): number => JSON.stringify(value).length;
+      warnings.splice(0, 1, `Only the first part of the text was read: it is about ${Math.round((lengthOf(shorter) / lengthOf(given)) * 100)} % of the whole.`);
+      input = shorter;
+    }
+  }
+
+  #envelope(
+    job: Job,
+    record: CallRecord,
+    options: RunOptions,
+    routed: Routed,
+    result: unknown,
+    warnings: string[],
+    truncated: boolean,
+  ): Envelope {
+    const { answer, target } = routed;
+    if (answer.done_reason === 'length') {
+      warnings.push('The answer reached its length limit and may end too early.');
+    }
+    return {
+      call_id: record.call_id,
+      job: job.name,
+      surface: record.surface,
+      result,
+      tier_used: target.tier,
+      model: target.model,
+      hardware_profile: this.#config.profile,
+      backend: target.backend,
+      tokens_in: answer.prompt_tokens,
+      tokens_out: answer.output_tokens,
+      elapsed_ms: Math.round(this.#clock.monotonic() - record.startedAt),
+      residency: routed.residency,
+      ...(target.tier !== job.tier && { fallback_from: job.tier }),
+      ...(options.model && { model_requested: options.model }),
+      attempts: routed.attempts,
+      queued_ms: routed.queued_ms,
+      load_ms: routed.load_ms,
+      first_token_ms: routed.first_token_ms,
+      tokens_per_second: answer.output_ms > 0 ? round1((answer.output_tokens / answer.output_ms) * 1000) : undefined,
+      num_ctx: routed.numCtx,
+      ...(truncated && { truncated: true as const }),
+      done_reason: answer.done_reason || undefined,
+      cost_usd: 0,
+      warnings,
+    };
+  }
+
+  #errorEvent(error: InternError, record: CallRecord, thrown: unknown) {
+    const route = thrown instanceof RouteError ? thrown : undefined;
+    const target = route?.target ?? record.target;
+    return {
+      kind: error.code === 'timeout' ? ('timeout' as const) : ('error' as const),
+      tool: record.job,
+      call_id: record.call_id,
+      surface: record.surface,
+      code: error.code,
+      message: error.message,
+      details: error.details,
+      tier: target.tier,
+      model: target.model,
+      backend: target.backend,
+      attempts: route?.attempts ?? [],
+      queued_ms: route?.queuedMs ?? 0,
+      hardware_profile: this.#config.profile,
+      elapsed_ms: Math.round(this.#clock.monotonic() - record.startedAt),
+    };
+  }
+
+  #tell<K extends keyof InternListener>(event: K, ...args: Parameters<NonNullable<InternListener[K]>>): void {
+    for (const listener of this.#listeners) {
+      (listener[event] as ((...a: typeof args) => void) | undefined)?.apply(listener, args);
+    }
+  }
+
+  #onEvicted(models: string[]): void {
+    for (const model of models) this.#log.write({ kind: 'eviction', model, backend: 'local' });
+  }
+
+  #newClient(): OllamaClient {
+    return new OllamaClient({ baseUrl: this.#config.host, dispatcher: this.#agent });
+  }
+
+  #newLocal(): LocalBackend {
+    return new LocalBackend({
+      client: this.#client,
+      clock: this.#clock,
+      residency: this.#residency,
+      loads: new LoadTimes(this.#store),
+      keepAlive: this.#config.keepAlive,
+      onEvicted: (models) => this.#onEvicted(models),
+    });
+  }
+
+  #newLog(): AuditLog {
+    return new AuditLog(this.#config.logPath, () => this.#clock.now(), (error) => this.#tell('onLogProblem', error));
+  }
+}
+
+interface CallRecord {
+  call_id: string;
+  job: string;
+  surface: Surface;
+  startedAt: number;
+  /** What the call would use first. */
+  target: Target;
+}
+
+function readInput(job: Job, input: unknown): unknown {
+  const parsed = (job.input as z.ZodType).safeParse(input);
+  if (parsed.success) return parsed.data;
+  const first = parsed.error.issues[0];
+  const where = first?.path.join('.');
+  throw new InternError({
+    code: 'bad_input',
+    message: first?.code === 'custom' ? first.message : `The input of ${job.title} is not valid: ${where ? `${where}: ` : ''}${first?.message ?? ''}`,
+    hint: 'Correct the input and run it again.',
+  });
+}
+
+function overflowError(
+  fit: { target: Target; numCtx: number; promptTokens: number },
+  numPredict: number,
+  canShorten: boolean,
+): InternError {
+  const n = (value: number): string => value.toLocaleString('en-US');
+  return new InternError({
+    code: 'context_overflow',
+    message: `The text is too long for ${fit.target.model}: about ${n(fit.promptTokens)} tokens and up to ${n(numPredict)} for the answer, in a window of ${n(fit.numCtx)}.`,
+    hint: 'Select a shorter part, or give the tier a larger context window. Nothing was sent.',
+    actions: [
+      ...(canShorten ? [{ kind: 'shorten' } as const] : []),
+      { kind: 'open_setting', setting: 'ollamaIntern.options.contextWindow' },
+    ],
+    details: { model: fit.target.model, prompt_tokens: fit.promptTokens, num_ctx: fit.numCtx },
+  });
+}
+
+function emptyAnswer(routed: Routed): RouteError {
+  const { answer, target } = routed;
+  const why =
+    answer.thinking !== ''
+      ? ' It spent all its tokens on thinking.'
+      : answer.done_reason === 'length'
+        ? ' It reached its length limit at once.'
+        : '';
+  const error = new InternError({
+    code: 'server',
+    message: `${target.model} answered with nothing.${why}`,
+    hint: 'Try again, or choose another model for this tier.',
+    retryable: true,
+    actions: [{ kind: 'retry' }, { kind: 'choose_profile' }],
+    details: { model: target.model },
+  });
+  return new RouteError(error, routed.attempts, target, routed.queued_ms);
+}
+
+function fallbackEvent(from: Target, to: Target, error: InternError) {
+  return {
+    kind: 'fallback' as const,
+    from: from.tier,
+    to: to.tier,
+    from_model: from.model,
+    to_model: to.model,
+    backend: from.backend,
+    reason: error.code,
+  };
+}
+
+function round1(value: number): number {
+  return Math.round(value * 10) / 10;
+}

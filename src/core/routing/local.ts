@@ -1,0 +1,347 @@
+import type { Clock } from '../clock';
+import type { TierConfig } from '../config';
+import { InternError } from '../errors';
+import type { ModelInfo } from '../models/catalogue';
+import type { Answer, ChatRequest, KeepAlive, OllamaClient, RunOptions } from '../ollama/client';
+import { modelKey } from '../ollama/names';
+import type { Call, CallListener } from './call';
+import { ask, Deadline, orAborted } from './deadline';
+import type { LoadTimes } from './loads';
+import { DEFAULT_REPEAT_PENALTY } from './profiles';
+import type { Residency, ResidencyTracker } from './residency';
+
+/** A load that takes longer than this is shown. Milliseconds. */
+const SHOW_LOADING_AFTER_MS = 300;
+const LOADING_TICK_MS = 1_000;
+/** A resident model answers a load request at once; slower than this and it is really loading. Milliseconds. */
+const RESIDENT_ANSWERS_WITHIN_MS = 1_000;
+
+export interface LocalTarget {
+  model: string;
+  numCtx: number;
+  tier: TierConfig;
+  info: ModelInfo;
+}
+
+/** What one attempt on the local backend yielded. Milliseconds. */
+export interface LocalAnswer {
+  answer: Answer;
+  residency: Residency | null;
+  load_ms: number;
+  first_token_ms: number | undefined;
+  /** Behind another call of ours in the server's own queue. */
+  queued_ms: number;
+}
+
+interface Dependencies {
+  client: OllamaClient;
+  clock: Clock;
+  residency: ResidencyTracker;
+  loads: LoadTimes;
+  keepAlive: KeepAlive | undefined;
+  onEvicted: (models: string[]) => void;
+}
+
+/**
+ * Runs calls on an Ollama server. The tier's budget starts when the model is resident and nothing of ours is ahead
+ * of the call: a cold model is not a slow model, and a queue is not the call's fault.
+ */
+export class LocalBackend {
+  readonly #d: Dependencies;
+  /** Calls of ours that a model is busy with: the server takes one at a time. */
+  readonly #busy = new Map<string, Set<Promise<void>>>();
+  /** The server loads one model at a time. */
+  readonly #loading = new Set<Promise<void>>();
+
+  constructor(dependencies: Dependencies) {
+    this.#d = dependencies;
+  }
+
+  async run(call: Call, target: LocalTarget, listener: CallListener): Promise<LocalAnswer> {
+    const deadline = new Deadline(this.#d.clock, listener.signal);
+    let finished!: () => void;
+    const done = new Promise<void>((resolve) => (finished = resolve));
+    const ahead = this.#join(this.#busy, target.model, done);
+    try {
+      const attempt = new Attempt(this.#d, call, target, listener, deadline, ahead, this.#loading);
+      return await attempt.run();
+    } finally {
+      finished();
+      deadline.dispose();
+    }
+  }
+
+  /** Adds a call to a model's line; returns those that were there before. */
+  #join(lines: Map<string, Set<Promise<void>>>, model: string, done: Promise<void>): Promise<void>[] {
+    const key = modelKey(model);
+    const line = lines.get(key) ?? new Set();
+    const ahead = [...line];
+    lines.set(key, line.add(done));
+    void done.then(() => {
+      line.delete(done);
+      if (line.size === 0) lines.delete(key);
+    });
+    return ahead;
+  }
+}
+
+/** One call to one model. */
+class Attempt {
+  #loadMs = 0;
+  #queuedMs = 0;
+  #sentAt = 0;
+  #firstTokenAt: number | undefined;
+  #answering = false;
+  #budgetStarted = false;
+  #tokens = 0;
+
+  constructor(
+    private readonly d: Dependencies,
+    private readonly call: Call,
+    private readonly target: LocalTarget,
+    private readonly listener: CallListener,
+    private readonly deadline: Deadline,
+    private readonly ahead: Promise<void>[],
+    private readonly loading: Set<Promise<void>>,
+  ) {}
+
+  async run(): Promise<LocalAnswer> {
+    const { residency, clock, client } = this.d;
+    const { model, numCtx } = this.target;
+    const trusted = residency.trusted(model, numCtx);
+    if (!trusted) await this.#ensureLoaded();
+
+    this.listener.onPhase({ phase: 'reading', model });
+    this.#sentAt = clock.monotonic();
+    this.#startBudget(trusted);
+    let looked: Promise<boolean> | undefined;
+    const answer = await client.chat(
+      this.#request(),
+      {
+        onFirstLine: () => {
+          // The model is resident now: look at its place in memory while it writes, not after.
+          looked = this.#look();
+          this.#begin();
+        },
+        onText: (text) => this.#text(text),
+        onThinking: () => this.#progress(),
+      },
+      this.deadline.signal,
+    );
+    this.deadline.disarm();
+    residency.touched(model, numCtx);
+    return {
+      answer,
+      residency: (await looked) ? this.#readResidency() : null,
+      load_ms: Math.round(this.#loadMs) + answer.load_ms,
+      first_token_ms: this.#firstTokenAt && Math.round(this.#firstTokenAt - this.#sentAt - this.#queuedMs),
+      queued_ms: Math.round(this.#queuedMs),
+    };
+  }
+
+  #request(): ChatRequest {
+    const { target, call, d } = this;
+    return {
+      model: target.model,
+      messages: call.messages,
+      options: this.#options(),
+      keep_alive: d.keepAlive,
+      // A model that can think does so unless told not to, and spends the answer's tokens on it.
+      think: target.info.capabilities.includes('thinking') ? false : undefined,
+      truncate: false,
+    };
+  }
+
+  #options(): RunOptions {
+    const { options } = this.target.tier;
+    return {
+      num_ctx: this.target.numCtx,
+      num_predict: this.call.numPredict,
+      temperature: options.temperature ?? this.call.temperature,
+      top_p: options.topP,
+      top_k: options.topK,
+      repeat_penalty: options.repeatPenalty ?? DEFAULT_REPEAT_PENALTY,
+    };
+  }
+
+  /** Asks the server to load the model and waits for it, however long such a model may take. */
+  async #ensureLoaded(): Promise<void> {
+    const { residency, client, clock, loads } = this.d;
+    const { model, numCtx, info } = this.target;
+    await ask(clock, (signal) => this.#lookOrFail(signal), this.deadline.signal);
+    const cold = !residency.isLoaded(model, numCtx);
+
+    const startedAt = clock.monotonic();
+    const allowance = loads.allowance(client.baseUrl, model, info.parameters);
+    const others = [...this.loading];
+    const arm = (): void => this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
+    if (others.length > 0) void Promise.all(others).then(() => this.deadline.signal.aborted || this.#answering || arm());
+    else arm();
+
+    const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, this.deadline.signal);
+    const settled = load.then(noop, noop);
+    this.loading.add(settled);
+    const stopTicking = this.#tickWhileLoading(startedAt);
+    try {
+      await load;
+    } finally {
+      stopTicking();
+      this.loading.delete(settled);
+      this.deadline.disarm();
+    }
+    if (!cold) return;
+    this.#loadMs = clock.monotonic() - startedAt;
+    residency.loaded(model);
+    // Behind another model's load it took longer than it does.
+    if (others.length === 0) loads.learn(client.baseUrl, model, this.#loadMs);
+  }
+
+  #tickWhileLoading(startedAt: number): () => void {
+    const { clock, loads, client } = this.d;
+    const { model } = this.target;
+    const expected = loads.expected(client.baseUrl, model);
+    const tick = (): void => {
+      const elapsed = clock.monotonic() - startedAt;
+      this.listener.onPhase({ phase: 'loading', model, elapsed_ms: elapsed, expected_ms: expected });
+      timer = clock.setTimeout(tick, LOADING_TICK_MS);
+    };
+    let timer = clock.setTimeout(tick, SHOW_LOADING_AFTER_MS);
+    return () => timer.cancel();
+  }
+
+  /** The budget runs from now, or from when the calls ahead of this one are through. */
+  #startBudget(trusted: boolean): void {
+    const { clock } = this.d;
+    const budget = this.target.tier.budgetMs;
+    const arm = (): void => {
+      if (this.#answering || this.deadline.signal.aborted) return;
+      this.#budgetStarted = true;
+      this.deadline.arm(budget, () => void this.#onBudgetOver(trusted));
+    };
+    if (this.ahead.length === 0) return arm();
+    void Promise.all(this.ahead).then(() => {
+      if (!this.#answering) this.#queuedMs = clock.monotonic() - this.#sentAt;
+      arm();
+    });
+  }
+
+  /** The first line: from here the budget is the silence between tokens, or what is left of the total. */
+  #begin(): void {
+    this.#answering = true;
+    this.d.residency.touched(this.target.model, this.target.numCtx);
+    if (this.call.streamed || !this.#budgetStarted) {
+      this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
+    }
+  }
+
+  /**
+   * No byte within the budget. A model that was taken for resident may have been pushed out by somebody else and be
+   * loading again: that is asked before the call is given up.
+   */
+  async #onBudgetOver(trusted: boolean): Promise<void> {
+    if (!trusted || !(await this.#isReloading())) this.#timeOut();
+  }
+
+  async #isReloading(): Promise<boolean> {
+    const { clock, client, loads } = this.d;
+    const { model, numCtx, info } = this.target;
+    const startedAt = clock.monotonic();
+    const probe = new AbortController();
+    const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, probe.signal).then(
+      () => true,
+      () => true,
+    );
+    const grace = new Promise<false>((resolve) => clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS));
+    const resident = await Promise.race([load, grace]);
+    if (resident || this.#answering || this.deadline.signal.aborted) {
+      probe.abort();
+      return this.#answering;
+    }
+    const allowance = loads.allowance(client.baseUrl, model, info.parameters);
+    this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
+    const stopTicking = this.#tickWhileLoading(startedAt);
+    const stop = (): void => {
+      stopTicking();
+      probe.abort();
+    };
+    this.deadline.signal.addEventListener('abort', stop, { once: true });
+    void load.then(() => {
+      stop();
+      if (this.#answering || this.deadline.signal.aborted) return;
+      this.#loadMs = clock.monotonic() - startedAt;
+      this.listener.onPhase({ phase: 'reading', model });
+      this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
+    });
+    return true;
+  }
+
+  #text(text: string): void {
+    this.#firstTokenAt ??= this.d.clock.monotonic();
+    this.#progress();
+    this.listener.onDelta(text);
+  }
+
+  #progress(): void {
+    this.#tokens++;
+    if (this.call.streamed) this.deadline.extend(this.target.tier.budgetMs);
+    this.listener.onPhase({ phase: 'writing', model: this.target.model, tokens: this.#tokens });
+  }
+
+  #timeOut(): void {
+    const seconds = Math.round(this.target.tier.budgetMs / 1000);
+    const started = this.#firstTokenAt !== undefined;
+    this.deadline.abort(
+      new InternError({
+        code: 'timeout',
+        message: started
+          ? `${this.target.model} stopped writing: nothing came for ${seconds} s.`
+          : `${this.target.model} did not answer within ${seconds} s.`,
+        hint: 'The machine may be busy or the model too large for it. Try again, raise the budget, or choose a smaller profile.',
+        retryable: true,
+        actions: [
+          { kind: 'retry' },
+          { kind: 'open_setting', setting: 'ollamaIntern.budgets' },
+          { kind: 'choose_profile' },
+        ],
+        details: { model: this.target.model, partial: started },
+      }),
+    );
+  }
+
+  #giveUpLoading(allowanceMs: number): void {
+    this.deadline.abort(
+      new InternError({
+        code: 'timeout',
+        message: `${this.target.model} did not finish loading within ${Math.round(allowanceMs / 1000)} s.`,
+        hint: 'It may be too large for this machine. Try again, or choose a profile with smaller models.',
+        retryable: true,
+        actions: [{ kind: 'retry' }, { kind: 'choose_profile' }],
+        details: { model: this.target.model },
+      }),
+    );
+  }
+
+  async #lookOrFail(signal: AbortSignal): Promise<void> {
+    const evicted = this.d.residency.record(await this.d.client.ps(signal));
+    if (evicted.length > 0) this.d.onEvicted(evicted);
+  }
+
+  /** Whether the look at the server's memory succeeded. A call never fails because of it. */
+  #look(): Promise<boolean> {
+    return orAborted(
+      ask(this.d.clock, (signal) => this.#lookOrFail(signal), this.deadline.signal),
+      this.deadline.signal,
+    ).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  #readResidency(): Residency {
+    const found = this.d.residency.read(this.target.model);
+    this.d.residency.forgive(this.target.model);
+    return found;
+  }
+}
+
+function noop(): void {}
