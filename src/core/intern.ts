@@ -4,7 +4,7 @@ import { type Envelope, type Surface } from './audit/envelope';
 import { AuditLog } from './audit/log';
 import { type Clock, systemClock } from './clock';
 import { type Config, type Environment, resolveConfig, type Settings } from './config';
-import { InternError, toInternError } from './errors';
+import { cancelledError, InternError, toInternError } from './errors';
 import type { Job } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { Catalogue } from './models/catalogue';
@@ -13,7 +13,7 @@ import { OllamaClient, type PullProgress } from './ollama/client';
 import { createAgent } from './ollama/network';
 import type { PsModel } from './ollama/schemas';
 import type { Phase } from './routing/call';
-import { ask } from './routing/deadline';
+import { abortReason, ask } from './routing/deadline';
 import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
@@ -70,6 +70,8 @@ export interface Intern {
   /** Runs a job to its end. Rejects with an InternError. */
   run<N extends JobName>(job: N, input: InputOf<N>, options?: RunOptions): Promise<Envelope<ResultOf<N>>>;
   readonly running: readonly RunningCall[];
+  /** Cancels a running call; false when there is none of that id. */
+  stop(callId: string): boolean;
   readonly models: Models;
   /** Takes over new settings at once; running calls keep theirs. */
   configure(settings: Settings): void;
@@ -102,6 +104,7 @@ class InternCore implements Intern {
   readonly #agent = createAgent();
   readonly #listeners = new Set<InternListener>();
   readonly #running = new Map<string, RunningCall>();
+  readonly #stops = new Map<string, AbortController>();
   readonly #estimator: TokenEstimator;
   readonly #residency: ResidencyTracker;
   readonly #catalogue: Catalogue;
@@ -141,6 +144,12 @@ class InternCore implements Intern {
 
   get running(): RunningCall[] {
     return [...this.#running.values()];
+  }
+
+  stop(callId: string): boolean {
+    const stop = this.#stops.get(callId);
+    stop?.abort(cancelledError());
+    return stop !== undefined;
   }
 
   get models(): Models {
@@ -198,8 +207,14 @@ class InternCore implements Intern {
       startedAt: this.#clock.monotonic(),
       target: this.#router.route(JOBS[name].tier, options.model)[0] as Target,
     };
+    const stop = new AbortController();
+    const onAbort = (): void => stop.abort(abortReason(options.signal));
+    if (options.signal?.aborted) onAbort();
+    else options.signal?.addEventListener('abort', onAbort, { once: true });
+    this.#stops.set(record.call_id, stop);
     try {
-      const envelope = await this.#run(JOBS[name] as unknown as Job, input, options, record);
+      const stoppable = { ...options, signal: stop.signal };
+      const envelope = await this.#run(JOBS[name] as unknown as Job, input, stoppable, record);
       this.#log.write({ kind: 'call', tool: name, envelope: { ...envelope, result: undefined } });
       this.#tell('onEnvelope', envelope);
       return envelope as Envelope<ResultOf<N>>;
@@ -210,6 +225,8 @@ class InternCore implements Intern {
       this.#tell('onError', error, name);
       throw error;
     } finally {
+      options.signal?.removeEventListener('abort', onAbort);
+      this.#stops.delete(record.call_id);
       this.#running.delete(record.call_id);
     }
   }

@@ -1,0 +1,53 @@
+import * as vscode from 'vscode';
+import { createIntern, type Intern } from './core';
+import { Answers } from './host/answers';
+import { registerCommands } from './host/commands';
+import { DashboardPanel } from './host/dashboard';
+import { Drafts } from './host/drafts';
+import { COMMANDS } from './host/ids';
+import { onSettingsChanged, readSettings } from './host/settings';
+import { StatusBar } from './host/statusBar';
+import { MementoStore } from './host/store';
+
+/** What other code in the extension host may use. */
+export interface Api {
+  intern: Intern;
+}
+
+/** Builds the core and hands it to each surface. Sends nothing: the first request is the first call's. */
+export function activate(context: vscode.ExtensionContext): Api {
+  const intern = createIntern({ settings: readSettings(), store: new MementoStore(context.globalState) });
+  const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
+  const answers = new Answers(intern);
+  const drafts = new Drafts(intern);
+  const run = (command: string): void => void vscode.commands.executeCommand(command);
+  const dashboard = new DashboardPanel({
+    extensionUri: context.extensionUri,
+    intern,
+    stopCall: (callId) => void intern.stop(callId),
+    openLog: () => run(COMMANDS.showLog),
+    pickProfile: () => run(COMMANDS.selectProfile),
+  });
+
+  context.subscriptions.push(
+    log,
+    answers,
+    drafts,
+    dashboard,
+    new StatusBar(intern),
+    onSettingsChanged(() => intern.configure(readSettings())),
+    intern.listen({
+      onError: (error, job) => log.error(`${job}: ${error.code}: ${error.message}`),
+      onConfig: ({ problems }) => problems.forEach((p) => log.warn(`${p.setting}: ${p.message}`)),
+      onLogProblem: (error) => {
+        log.error(`The audit log cannot be written: ${error.message}`);
+        void vscode.window.showWarningMessage(
+          `The audit log cannot be written (${intern.config.logPath}): ${error.message}. Calls go on without it.`,
+        );
+      },
+    }),
+    ...registerCommands({ intern, answers, drafts, showDashboard: () => dashboard.show() }),
+    { dispose: () => void intern.dispose() },
+  );
+  return { intern };
+}

@@ -1,0 +1,182 @@
+import * as vscode from 'vscode';
+import {
+  type Envelope,
+  envelopeLine,
+  type InputOf,
+  type Intern,
+  InternError,
+  type JobName,
+  JOBS,
+  type Phase,
+  phaseText,
+  type ResultOf,
+  toInternError,
+} from '../core';
+import { errorText, showError } from './actions';
+import { SCHEMES } from './ids';
+import { runWithProgress } from './jobRunner';
+import { Disposer } from './lifecycle';
+
+/** One job whose answer is shown in a document of its own. */
+export interface AnswerRequest<N extends JobName = JobName> {
+  job: N;
+  input: InputOf<N>;
+  /** The document's name: `Summary of main.ts`. */
+  title: string;
+  /** For the progress: `Summarizing main.ts`. */
+  progress: string;
+  /** For the button that leaves out what does not fit: `Summarize`. */
+  task: string;
+}
+
+interface Answer {
+  request: AnswerRequest;
+  text: string;
+  /** The line under the answer. */
+  footer: string;
+  running: boolean;
+}
+
+/** The document is rewritten this often while text streams in. Milliseconds. */
+const REFRESH_MS = 60;
+/** Language of the documents: Markdown colours, no links, wrapped lines. Contributed in package.json. */
+const LANGUAGE = 'ollama-intern-answer';
+
+/** Read-only documents beside the editor that answers are streamed into. */
+export class Answers implements vscode.TextDocumentContentProvider, vscode.Disposable {
+  readonly #disposer = new Disposer();
+  readonly #changed = this.#disposer.own(new vscode.EventEmitter<vscode.Uri>());
+  readonly onDidChange = this.#changed.event;
+  readonly #answers = new Map<string, Answer>();
+  readonly #pending = new Set<string>();
+  #count = 0;
+
+  constructor(private readonly intern: Intern) {
+    this.#disposer.own(vscode.workspace.registerTextDocumentContentProvider(SCHEMES.answer, this));
+    this.#disposer.own(
+      vscode.workspace.onDidCloseTextDocument(({ uri }) => {
+        const key = uri.toString();
+        // A document that is closed while its answer is written may be opened again.
+        if (!this.#answers.get(key)?.running) this.#answers.delete(key);
+      }),
+    );
+  }
+
+  dispose(): void {
+    this.#disposer.dispose();
+  }
+
+  provideTextDocumentContent(uri: vscode.Uri): string {
+    const answer = this.#answers.get(uri.toString());
+    if (!answer) return 'This answer is gone. Run the command again.\n';
+    const text = answer.text.trimEnd();
+    return `${text}${text ? '\n\n' : ''}${RULE}\n${answer.footer}\n`;
+  }
+
+  /** Opens a document and streams the job's answer into it. Errors are shown, not thrown. */
+  async start<N extends JobName>(
+    request: AnswerRequest<N>,
+    overflow: 'refuse' | 'shorten' = 'refuse',
+  ): Promise<Envelope<ResultOf<N>> | undefined> {
+    const uri = vscode.Uri.from({ scheme: SCHEMES.answer, path: `/${++this.#count}/${request.title}` });
+    const answer: Answer = {
+      request: request as unknown as AnswerRequest,
+      text: '',
+      footer: 'starting',
+      running: true,
+    };
+    this.#answers.set(uri.toString(), answer);
+    const opened = this.#show(uri);
+    return this.#run(uri, answer, request, overflow, opened);
+  }
+
+  /** Runs the job of an answer document again, into the same document. */
+  async retry(uri: vscode.Uri | undefined): Promise<void> {
+    const answer = uri && this.#answers.get(uri.toString());
+    if (!answer || answer.running) return;
+    Object.assign(answer, { text: '', footer: 'starting', running: true });
+    await this.#run(uri, answer, answer.request, 'refuse', Promise.resolve());
+  }
+
+  /** The answer alone, without the line under it. */
+  text(uri: vscode.Uri | undefined): string | undefined {
+    return uri && this.#answers.get(uri.toString())?.text;
+  }
+
+  async #run<N extends JobName>(
+    uri: vscode.Uri,
+    answer: Answer,
+    request: AnswerRequest<N>,
+    overflow: 'refuse' | 'shorten',
+    opened: Promise<unknown>,
+  ): Promise<Envelope<ResultOf<N>> | undefined> {
+    try {
+      const envelope = await runWithProgress(this.intern, request.job, request.input, {
+        title: request.progress,
+        overflow,
+        onDelta: (text) => {
+          answer.text += text;
+          this.#refresh(uri);
+        },
+        onPhase: (phase) => {
+          answer.footer = footerOf(phase);
+          this.#refresh(uri);
+        },
+      });
+      answer.text = (JOBS[request.job].show as (result: unknown) => string)(envelope.result);
+      answer.footer = [envelopeLine(envelope), ...envelope.warnings].join('\n');
+      return envelope;
+    } catch (thrown) {
+      const error = toInternError(thrown);
+      answer.footer = error.code === 'cancelled' ? stopped(answer) : errorText(error);
+      answer.running = false;
+      this.#refresh(uri);
+      await opened;
+      void this.#remedy(uri, request, error);
+      return undefined;
+    } finally {
+      answer.running = false;
+      this.#refresh(uri);
+    }
+  }
+
+  async #remedy(uri: vscode.Uri, request: AnswerRequest, error: InternError): Promise<void> {
+    const remedy = await showError(error, request.task);
+    const answer = this.#answers.get(uri.toString());
+    if (!remedy) return;
+    if (!answer) return void (await this.start(request, remedy === 'shorten' ? 'shorten' : 'refuse'));
+    Object.assign(answer, { text: '', footer: 'starting', running: true });
+    await this.#run(uri, answer, request, remedy === 'shorten' ? 'shorten' : 'refuse', this.#show(uri));
+  }
+
+  async #show(uri: vscode.Uri): Promise<void> {
+    const document = await vscode.workspace.openTextDocument(uri);
+    await vscode.languages.setTextDocumentLanguage(document, LANGUAGE);
+    await vscode.window.showTextDocument(document, {
+      viewColumn: vscode.ViewColumn.Beside,
+      preserveFocus: true,
+      preview: false,
+    });
+  }
+
+  /** Tells the editor to read the document again; many changes in a row are told once. */
+  #refresh(uri: vscode.Uri): void {
+    const key = uri.toString();
+    if (this.#pending.has(key)) return;
+    this.#pending.add(key);
+    setTimeout(() => {
+      this.#pending.delete(key);
+      this.#changed.fire(uri);
+    }, REFRESH_MS);
+  }
+}
+
+const RULE = '─'.repeat(24);
+
+function footerOf(phase: Phase): string {
+  return phaseText(phase);
+}
+
+function stopped(answer: Answer): string {
+  return answer.text ? 'Stopped by you. What stands above is incomplete.' : 'Stopped by you.';
+}

@@ -1,0 +1,130 @@
+import { stat } from 'node:fs/promises';
+import * as vscode from 'vscode';
+import { type Intern, toInternError } from '../core';
+import { showError } from './actions';
+import type { Answers } from './answers';
+import { type Drafts, registerDraftCommands } from './drafts';
+import { COMMANDS, type CommandId, CONFIG_SECTION, EXTENSION_ID } from './ids';
+import { selectProfile } from './profilePicker';
+import { pullModel, startServer } from './server';
+import { fileSource, selectedSource, type Source } from './sources';
+
+interface Parts {
+  intern: Intern;
+  answers: Answers;
+  drafts: Drafts;
+  showDashboard: () => void;
+}
+
+/** Registers every command but those of the draft preview, which belong to it. */
+export function registerCommands({ intern, answers, drafts, showDashboard }: Parts): vscode.Disposable[] {
+  const handlers: Partial<Record<CommandId, (...args: never[]) => unknown>> = {
+    [COMMANDS.summarizeSelection]: () =>
+      withSource(selectedSource, (source) =>
+        answers.start({
+          job: 'summarize_fast',
+          input: inputOf(source),
+          title: `Summary of ${source.name}, selection`,
+          progress: `Summarizing the selection in ${source.name}`,
+          task: 'Summarize',
+        }),
+      ),
+    [COMMANDS.summarizeFile]: (clicked?: vscode.Uri) =>
+      withSource(
+        () => fileSource(clicked instanceof vscode.Uri ? clicked : undefined),
+        (source) =>
+          answers.start({
+            job: 'summarize_deep',
+            input: inputOf(source),
+            title: `Summary of ${source.name}`,
+            progress: `Summarizing ${source.name}`,
+            task: 'Summarize',
+          }),
+      ),
+    [COMMANDS.draftFromSelection]: () => {
+      const editor = vscode.window.activeTextEditor;
+      if (editor) return drafts.start(editor);
+      return vscode.window.showErrorMessage('No text editor is open. Open a file first.');
+    },
+    [COMMANDS.retryAnswer]: (uri?: vscode.Uri) => answers.retry(uri ?? activeUri()),
+    [COMMANDS.copyAnswer]: async (uri?: vscode.Uri) => {
+      const text = answers.text(uri ?? activeUri());
+      if (text) await vscode.env.clipboard.writeText(text);
+    },
+    [COMMANDS.stopCall]: () => stopCalls(intern),
+    [COMMANDS.showLog]: () => showLog(intern),
+    [COMMANDS.showDashboard]: showDashboard,
+    [COMMANDS.selectProfile]: () => selectProfile(intern),
+    [COMMANDS.pullModel]: (model?: unknown) =>
+      pullModel(intern, typeof model === 'string' ? model : undefined),
+    [COMMANDS.startServer]: () => startServer(intern),
+    [COMMANDS.openSettings]: (setting?: unknown) =>
+      vscode.commands.executeCommand(
+        'workbench.action.openSettings',
+        typeof setting === 'string' && setting.startsWith(`${CONFIG_SECTION}.`)
+          ? setting
+          : `@ext:${EXTENSION_ID}`,
+      ),
+  };
+  return [
+    ...Object.entries(handlers).map(([id, handler]) => vscode.commands.registerCommand(id, handler)),
+    ...registerDraftCommands(drafts),
+  ];
+}
+
+/** Finds the text first: what is wrong with it is told before anything opens. */
+async function withSource<T>(
+  find: () => Source | Promise<Source>,
+  run: (source: Source) => Promise<T>,
+): Promise<T | undefined> {
+  let source: Source;
+  try {
+    source = await find();
+  } catch (thrown) {
+    void showError(toInternError(thrown), '');
+    return undefined;
+  }
+  return run(source);
+}
+
+function inputOf({ text, name, document }: Source) {
+  return { text, source: name, language: document.languageId };
+}
+
+function activeUri(): vscode.Uri | undefined {
+  return vscode.window.activeTextEditor?.document.uri;
+}
+
+async function stopCalls(intern: Intern): Promise<void> {
+  const { running } = intern;
+  if (running.length === 0) {
+    void vscode.window.showInformationMessage('Nothing is running.');
+    return;
+  }
+  const [only] = running;
+  if (running.length === 1 && only) {
+    intern.stop(only.call_id);
+    return;
+  }
+  const chosen = await vscode.window.showQuickPick(
+    running.map((call) => ({ label: call.job, description: call.model, id: call.call_id })),
+    { title: 'Stop which call?', canPickMany: true },
+  );
+  for (const { id } of chosen ?? []) intern.stop(id);
+}
+
+async function showLog(intern: Intern): Promise<void> {
+  const { logPath } = intern.config;
+  await intern.flush();
+  if (!(await stat(logPath).catch(() => undefined))) {
+    void vscode.window.showInformationMessage(
+      `Nothing has been logged yet. Calls will be recorded in ${logPath}, without prompts and answers.`,
+    );
+    return;
+  }
+  const document = await vscode.workspace.openTextDocument(vscode.Uri.file(logPath));
+  const editor = await vscode.window.showTextDocument(document, { preview: true });
+  const end = document.lineAt(document.lineCount - 1).range.end;
+  editor.selection = new vscode.Selection(end, end);
+  editor.revealRange(new vscode.Range(end, end));
+}

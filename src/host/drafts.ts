@@ -1,0 +1,263 @@
+import * as vscode from 'vscode';
+import { envelopeLine, type InputOf, type Intern, InternError, toInternError } from '../core';
+import { showError } from './actions';
+import { COMMANDS, CONTEXTS, SCHEMES } from './ids';
+import { runWithProgress } from './jobRunner';
+import { Disposer } from './lifecycle';
+import { baseName } from './sources';
+
+interface Draft {
+  original: vscode.Uri;
+  range: vscode.Range;
+  /** What stood in the range when the draft was asked for: it is replaced only if it still stands there. */
+  replaced: string;
+  before: string;
+  after: string;
+  input: InputOf<'draft'>;
+  text: string;
+  running: boolean;
+}
+
+/** Lines around the selection that the model sees for orientation, and the most characters of them. */
+const CONTEXT_LINES = 40;
+const CONTEXT_CHARS = 2_000;
+const REFRESH_MS = 80;
+
+/** Drafts are shown as a difference to the file. The file changes only when one is accepted. */
+export class Drafts implements vscode.TextDocumentContentProvider, vscode.Disposable {
+  readonly #disposer = new Disposer();
+  readonly #changed = this.#disposer.own(new vscode.EventEmitter<vscode.Uri>());
+  readonly onDidChange = this.#changed.event;
+  readonly #drafts = new Map<string, Draft>();
+  #timer: NodeJS.Timeout | undefined;
+  #count = 0;
+
+  constructor(private readonly intern: Intern) {
+    this.#disposer.own(vscode.workspace.registerTextDocumentContentProvider(SCHEMES.draft, this));
+    this.#disposer.own(
+      vscode.workspace.onDidCloseTextDocument(({ uri }) => {
+        if (this.#drafts.get(uri.toString())?.running === false) this.#forget(uri);
+      }),
+    );
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+    this.#disposer.dispose();
+  }
+
+  provideTextDocumentContent(uri: vscode.Uri): string {
+    const draft = this.#drafts.get(uri.toString());
+    return draft ? draft.before + draft.text + draft.after : '';
+  }
+
+  /** Asks what to write, writes it, and shows it against the file. */
+  async start(editor: vscode.TextEditor): Promise<void> {
+    const instruction = await this.#askInstruction();
+    if (instruction === undefined) return;
+    const { document, selection } = editor;
+    const uri = vscode.Uri.from({
+      scheme: SCHEMES.draft,
+      path: `/${++this.#count}/${baseName(document.uri)}`,
+    });
+    const whole = document.getText();
+    const start = document.offsetAt(selection.start);
+    const end = document.offsetAt(selection.end);
+    const replaced = whole.slice(start, end);
+    const before = whole.slice(0, start);
+    const after = whole.slice(end);
+    this.#drafts.set(uri.toString(), {
+      original: document.uri,
+      range: new vscode.Range(selection.start, selection.end),
+      replaced,
+      before,
+      after,
+      text: replaced,
+      running: false,
+      input: {
+        instruction,
+        text: replaced,
+        source: baseName(document.uri),
+        language: document.languageId,
+        before: before.split('\n').slice(-CONTEXT_LINES).join('\n').slice(-CONTEXT_CHARS),
+        after: after.split('\n').slice(0, CONTEXT_LINES).join('\n').slice(0, CONTEXT_CHARS),
+      },
+    });
+    await vscode.commands.executeCommand(
+      'vscode.diff',
+      document.uri,
+      uri,
+      `${baseName(document.uri)} (draft)`,
+      { preview: false, selection: new vscode.Range(selection.start, selection.start) },
+    );
+    await this.#write(uri);
+  }
+
+  /** Puts the draft into the file, if the text it replaces is still there. */
+  async accept(given?: vscode.Uri): Promise<boolean> {
+    const uri = this.#resolve(given);
+    const draft = uri && this.#drafts.get(uri.toString());
+    if (!uri || !draft || draft.running) return false;
+    const document = await vscode.workspace.openTextDocument(draft.original);
+    const range = this.#place(document, draft);
+    if (!range) {
+      const copy = 'Copy Draft';
+      const chosen = await vscode.window.showErrorMessage(
+        `${baseName(draft.original)} has changed where the draft belongs. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
+        copy,
+      );
+      if (chosen === copy) await vscode.env.clipboard.writeText(draft.text);
+      return false;
+    }
+    const edit = new vscode.WorkspaceEdit();
+    edit.replace(draft.original, range, draft.text);
+    if (!(await vscode.workspace.applyEdit(edit))) {
+      void vscode.window.showErrorMessage(
+        `${baseName(draft.original)} cannot be edited. Nothing was written; the draft stays open.`,
+      );
+      return false;
+    }
+    await this.#close(uri);
+    const editor = await vscode.window.showTextDocument(document);
+    editor.revealRange(range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+    return true;
+  }
+
+  async discard(given?: vscode.Uri): Promise<void> {
+    const uri = this.#resolve(given);
+    if (uri) await this.#close(uri);
+  }
+
+  /** Writes again, after the same or a changed instruction. */
+  async retry(given?: vscode.Uri): Promise<void> {
+    const uri = this.#resolve(given);
+    const draft = uri && this.#drafts.get(uri.toString());
+    if (!uri || !draft || draft.running) return;
+    const instruction = await this.#askInstruction(draft.input.instruction);
+    if (instruction === undefined) return;
+    draft.input = { ...draft.input, instruction };
+    await this.#write(uri);
+  }
+
+  async #write(uri: vscode.Uri): Promise<void> {
+    const draft = this.#drafts.get(uri.toString());
+    if (!draft) return;
+    draft.running = true;
+    draft.text = '';
+    this.#setPending();
+    let failure: InternError | undefined;
+    let line = '';
+    try {
+      const envelope = await runWithProgress(this.intern, 'draft', draft.input, {
+        title: `Drafting for ${baseName(draft.original)}`,
+        overflow: 'refuse',
+        onDelta: (text) => {
+          draft.text += text;
+          this.#refresh(uri);
+        },
+      });
+      draft.text = envelope.result.draft;
+      line = [envelopeLine(envelope), ...envelope.warnings].join(' · ');
+    } catch (thrown) {
+      failure = toInternError(thrown);
+      // An unfinished draft must not look like one that can be accepted.
+      draft.text = draft.replaced;
+    } finally {
+      draft.running = false;
+      this.#setPending();
+      this.#refresh(uri);
+    }
+    if (failure) return this.#failed(uri, failure);
+    void this.#offer(uri, line);
+  }
+
+  async #failed(uri: vscode.Uri, error: InternError): Promise<void> {
+    if (error.code === 'cancelled') return this.#close(uri);
+    const remedy = await showError(error, 'Draft from');
+    if (remedy === 'retry') return this.#write(uri);
+    await this.#close(uri);
+  }
+
+  async #offer(uri: vscode.Uri, line: string): Promise<void> {
+    const accept = 'Accept';
+    const discard = 'Discard';
+    const again = 'Try Again';
+    const chosen = await vscode.window.showInformationMessage(`Draft ready. ${line}`, accept, discard, again);
+    if (chosen === accept) await this.accept(uri);
+    if (chosen === discard) await this.discard(uri);
+    if (chosen === again) await this.retry(uri);
+  }
+
+  #askInstruction(value?: string): Thenable<string | undefined> {
+    return vscode.window.showInputBox({
+      title: 'Draft from Selection',
+      prompt: 'What should be written? Nothing changes in the file before you accept.',
+      placeHolder: 'Add input checks · translate to English · write a test for this',
+      value,
+      ignoreFocusOut: true,
+      validateInput: (text) => (text.trim() === '' ? 'Say what should be written.' : undefined),
+    });
+  }
+
+  /** Where the draft goes now: at its place, or where the replaced text has moved to, if that is certain. */
+  #place(document: vscode.TextDocument, draft: Draft): vscode.Range | undefined {
+    const whole = document.getText();
+    if (whole === draft.before + draft.replaced + draft.after) return draft.range;
+    if (draft.replaced.trim() === '') return undefined;
+    const first = whole.indexOf(draft.replaced);
+    if (first === -1 || whole.indexOf(draft.replaced, first + 1) !== -1) return undefined;
+    return new vscode.Range(
+      document.positionAt(first),
+      document.positionAt(first + draft.replaced.length),
+    );
+  }
+
+  /** The draft that a command means: the one it was called on, or the one in the active editor. */
+  #resolve(given: vscode.Uri | undefined): vscode.Uri | undefined {
+    if (given?.scheme === SCHEMES.draft) return given;
+    const active = vscode.window.activeTextEditor?.document.uri;
+    if (active?.scheme === SCHEMES.draft) return active;
+    const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+    if (input instanceof vscode.TabInputTextDiff && input.modified.scheme === SCHEMES.draft) return input.modified;
+    const [only, ...others] = this.#drafts.keys();
+    return only && others.length === 0 ? vscode.Uri.parse(only) : undefined;
+  }
+
+  async #close(uri: vscode.Uri): Promise<void> {
+    this.#forget(uri);
+    const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs);
+    const mine = tabs.filter(
+      ({ input }) =>
+        input instanceof vscode.TabInputTextDiff && input.modified.toString() === uri.toString(),
+    );
+    if (mine.length > 0) await vscode.window.tabGroups.close(mine);
+  }
+
+  #forget(uri: vscode.Uri): void {
+    this.#drafts.delete(uri.toString());
+    this.#setPending();
+  }
+
+  /** For the when-clauses of Accept, Discard and Try Again. */
+  #setPending(): void {
+    const pending = [...this.#drafts.values()].some((draft) => !draft.running);
+    void vscode.commands.executeCommand('setContext', CONTEXTS.draftPending, pending);
+  }
+
+  #refresh(uri: vscode.Uri): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      for (const key of this.#drafts.keys()) this.#changed.fire(vscode.Uri.parse(key));
+      this.#changed.fire(uri);
+    }, REFRESH_MS);
+  }
+}
+
+/** The commands of a pending draft. */
+export function registerDraftCommands(drafts: Drafts): vscode.Disposable[] {
+  return [
+    vscode.commands.registerCommand(COMMANDS.acceptDraft, (uri?: vscode.Uri) => drafts.accept(uri)),
+    vscode.commands.registerCommand(COMMANDS.discardDraft, (uri?: vscode.Uri) => drafts.discard(uri)),
+    vscode.commands.registerCommand(COMMANDS.retryDraft, (uri?: vscode.Uri) => drafts.retry(uri)),
+  ];
+}

@@ -1,0 +1,58 @@
+/** Everything that package.json contributes and code refers to, once. A test holds the two together. */
+
+export const EXTENSION_ID = 'ollama-intern.ollama-intern';
+/** Where the product's settings live: `ollamaIntern.*`. */
+export const CONFIG_SECTION = 'ollamaIntern';
+
+export const COMMANDS = {
+  summarizeSelection: 'ollamaIntern.summarizeSelection',
+  summarizeFile: 'ollamaIntern.summarizeFile',
+  draftFromSelection: 'ollamaIntern.draftFromSelection',
+  acceptDraft: 'ollamaIntern.acceptDraft',
+  discardDraft: 'ollamaIntern.discardDraft',
+  retryDraft: 'ollamaIntern.retryDraft',
+  retryAnswer: 'ollamaIntern.retryAnswer',
+  copyAnswer: 'ollamaIntern.copyAnswer',
+  stopCall: 'ollamaIntern.stopCall',
+  showLog: 'ollamaIntern.showLog',
+  showDashboard: 'ollamaIntern.showDashboard',
+  selectProfile: 'ollamaIntern.selectProfile',
+  pullModel: 'ollamaIntern.pullModel',
+  startServer: 'ollamaIntern.startServer',
+  openSettings: 'ollamaIntern.openSettings',
+} as const;
+export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
+
+/** Keys below `ollamaIntern.`. */
+export const SETTINGS = {
+  host: 'host',
+  profile: 'profile',
+  profiles: 'profiles',
+  tierInstant: 'tiers.instant',
+  tierWorkhorse: 'tiers.workhorse',
+  tierDeep: 'tiers.deep',
+  tierEmbed: 'tiers.embed',
+  temperature: 'options.temperature',
+  topP: 'options.topP',
+  topK: 'options.topK',
+  contextWindow: 'options.contextWindow',
+  numPredict: 'options.numPredict',
+  repeatPenalty: 'options.repeatPenalty',
+  tierOptions: 'tierOptions',
+  budgetInstant: 'budgets.instant',
+  budgetWorkhorse: 'budgets.workhorse',
+  budgetDeep: 'budgets.deep',
+  budgetEmbed: 'budgets.embed',
+  maxConcurrent: 'maxConcurrent',
+  keepAlive: 'keepAlive',
+  logPath: 'logPath',
+} as const;
+export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
+
+export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
+
+/** Documents that the product writes and nobody edits. */
+export const SCHEMES = { answer: 'ollama-intern', draft: 'ollama-intern-draft' } as const;
+
+/** Context keys of when-clauses. */
+export const CONTEXTS = { draftPending: 'ollamaIntern.draftPending' } as const;

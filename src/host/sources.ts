@@ -1,0 +1,93 @@
+import { posix } from 'node:path';
+import * as vscode from 'vscode';
+import { InternError } from '../core';
+
+/** Text that a job works on, and where it comes from. */
+export interface Source {
+  document: vscode.TextDocument;
+  text: string;
+  /** The file's name, for titles. */
+  name: string;
+  /** Set for a selection. */
+  range?: vscode.Range;
+}
+
+/** The selected text of the active editor; with several selections, all of them in order. */
+export function selectedSource(): Source {
+  const editor = vscode.window.activeTextEditor;
+  if (!editor) {
+    throw new InternError({
+      code: 'bad_input',
+      message: 'No text editor is open.',
+      hint: 'Open a file and select the text.',
+    });
+  }
+  const { document } = editor;
+  const ranges = editor.selections.filter((s) => !s.isEmpty).toSorted((a, b) => a.start.compareTo(b.start));
+  const text = ranges.map((range) => document.getText(range)).join('\n');
+  if (text.trim() === '') {
+    throw new InternError({
+      code: 'bad_input',
+      message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
+      hint: `Select the text in ${baseName(document.uri)} first.`,
+    });
+  }
+  return { document, text, name: baseName(document.uri), range: ranges[0] };
+}
+
+/** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
+export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
+  const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
+  if (!uri) {
+    throw new InternError({ code: 'bad_input', message: 'No file is open.', hint: 'Open a file first.' });
+  }
+  const name = baseName(uri);
+  const document = await open(uri, name);
+  const text = document.getText();
+  if (text.includes('\0')) throw notText(name);
+  if (text.trim() === '') {
+    throw new InternError({
+      code: 'bad_input',
+      message: `${name} is empty.`,
+      hint: 'Write or open something first.',
+    });
+  }
+  return { document, text, name };
+}
+
+async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument> {
+  try {
+    return await vscode.workspace.openTextDocument(uri);
+  } catch (cause) {
+    const exists = await vscode.workspace.fs.stat(uri).then(
+      () => true,
+      () => false,
+    );
+    if (exists) throw notText(name, cause);
+    throw new InternError({
+      code: 'bad_input',
+      message: `${name} cannot be read.`,
+      hint: 'It may have been moved or deleted.',
+      cause,
+    });
+  }
+}
+
+function notText(name: string, cause?: unknown): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${name} is not a text file.`,
+    hint: 'Only text can be summarized.',
+    cause,
+  });
+}
+
+/** Editors for pictures and the like have no text editor, but a tab. */
+function activeTabUri(): vscode.Uri | undefined {
+  const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+  return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom ? input.uri : undefined;
+}
+
+export function baseName(uri: vscode.Uri): string {
+  return posix.basename(uri.path) || uri.authority || 'untitled';
+}

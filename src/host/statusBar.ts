@@ -1,0 +1,157 @@
+import * as vscode from 'vscode';
+import {
+  type Envelope,
+  envelopeLine,
+  formatDuration,
+  GENERATIVE_TIERS,
+  hostLabel,
+  type Intern,
+  type InternError,
+  JOBS,
+  phaseText,
+  type RunningCall,
+} from '../core';
+import { COMMANDS } from './ids';
+import { Disposer } from './lifecycle';
+
+interface Failure {
+  error: InternError;
+}
+
+/** Failures of the server, not of one request: the status stays on them until a call succeeds. */
+const STANDING = new Set(['unreachable', 'config', 'auth_failed', 'model_missing', 'out_of_memory']);
+
+/** The backend and model of the latest call, what runs now, or what is wrong. */
+export class StatusBar implements vscode.Disposable {
+  readonly #disposer = new Disposer();
+  readonly #item: vscode.StatusBarItem;
+  #latest: Envelope | undefined;
+  #failure: Failure | undefined;
+  #problem: string | undefined;
+
+  constructor(private readonly intern: Intern) {
+    this.#item = this.#disposer.own(
+      vscode.window.createStatusBarItem('ollamaIntern.status', vscode.StatusBarAlignment.Right, 100),
+    );
+    this.#item.name = 'Ollama Intern';
+    this.#item.command = COMMANDS.showDashboard;
+    this.#disposer.own(
+      intern.listen({
+        onCallStarted: () => this.#render(),
+        onPhase: () => this.#renderSoon(),
+        onEnvelope: (envelope) => {
+          this.#latest = envelope;
+          this.#failure = undefined;
+          this.#renderSoon();
+        },
+        onError: (error) => {
+          this.#failure = STANDING.has(error.code) ? { error } : this.#failure;
+          this.#renderSoon();
+        },
+        onConfig: () => {
+          this.#failure = undefined;
+          this.#render();
+        },
+      }),
+    );
+    this.#render();
+    this.#item.show();
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+    this.#disposer.dispose();
+  }
+
+  #timer: NodeJS.Timeout | undefined;
+
+  /** The running call leaves the list right after its event; many tokens make many events. */
+  #renderSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#render();
+    }, 100);
+  }
+
+  #render(): void {
+    const { config, running } = this.intern;
+    const [call] = running;
+    const model = this.#latest?.model ?? config.tiers.workhorse.model;
+    const backend = this.#latest?.backend ?? 'local';
+    this.#problem = config.problems[0]?.message;
+    this.#item.backgroundColor = undefined;
+
+    if (call) {
+      const more = running.length > 1 ? ` +${running.length - 1}` : '';
+      this.#item.text = `$(loading~spin) ${shortPhase(call)}${more}`;
+    } else if (this.#failure) {
+      this.#item.text = `$(warning) ${FAILURE_TEXT[this.#failure.error.code] ?? 'Intern failed'}`;
+      this.#item.backgroundColor = new vscode.ThemeColor('statusBarItem.warningBackground');
+    } else {
+      this.#item.text = `$(${this.#problem ? 'warning' : 'server-process'}) ${backend} · ${model}`;
+    }
+    this.#item.tooltip = this.#tooltip();
+    this.#item.accessibilityInformation = {
+      label: `Ollama Intern: ${this.#item.text.replace(/\$\([^)]*\)\s*/, '')}`,
+      role: 'button',
+    };
+  }
+
+  #tooltip(): vscode.MarkdownString {
+    const { config, running } = this.intern;
+    const md = new vscode.MarkdownString(undefined, true);
+    md.isTrusted = {
+      enabledCommands: [COMMANDS.showDashboard, COMMANDS.selectProfile, COMMANDS.showLog, COMMANDS.openSettings],
+    };
+    const line = (text: string): void => void md.appendText(text).appendMarkdown('\n\n');
+    md.appendMarkdown('**Ollama Intern**\n\n');
+    if (this.#failure) line(`${this.#failure.error.message} ${this.#failure.error.hint}`);
+    for (const problem of config.problems) line(problem.message);
+    for (const call of running) {
+      line(`${title(call.job)}: ${call.phase ? phaseText(call.phase) : 'starting'}`);
+    }
+    if (this.#latest) {
+      line(`Last call: ${title(this.#latest.job)}, ${formatDuration(this.#latest.elapsed_ms)}`);
+      line(envelopeLine(this.#latest));
+    }
+    line(`Local: ${hostLabel(config.host)} · nothing leaves this machine`);
+    line(
+      `Profile ${config.profile}: ${GENERATIVE_TIERS.map((t) => `${t} ${config.tiers[t].model}`).join(', ')}`,
+    );
+    const link = (text: string, command: string): string => `[${text}](command:${command})`;
+    md.appendMarkdown(
+      [
+        link('Dashboard', COMMANDS.showDashboard),
+        link('Select Profile', COMMANDS.selectProfile),
+        link('Show Log', COMMANDS.showLog),
+        link('Settings', COMMANDS.openSettings),
+      ].join(' · '),
+    );
+    return md;
+  }
+}
+
+const FAILURE_TEXT: Partial<Record<string, string>> = {
+  unreachable: 'Ollama offline',
+  config: 'Intern needs set-up',
+  auth_failed: 'Ollama refused',
+  model_missing: 'model missing',
+  out_of_memory: 'out of memory',
+};
+
+function title(job: string): string {
+  return job in JOBS ? JOBS[job as keyof typeof JOBS].title : job;
+}
+
+function shortPhase(call: RunningCall): string {
+  switch (call.phase?.phase) {
+    case 'loading':
+      return phaseText(call.phase);
+    case 'queued':
+      return 'queued';
+    case 'writing':
+      return `writing · ${call.model}`;
+    default:
+      return call.model;
+  }
+}
