@@ -16,7 +16,10 @@ export interface Api {
 
 /** Builds the core and hands it to each surface. Sends nothing: the first request is the first call's. */
 export function activate(context: vscode.ExtensionContext): Api {
-  const intern = createIntern({ settings: readSettings(), store: new MementoStore(context.globalState) });
+  const intern = createIntern({
+    settings: readSettings(),
+    store: new MementoStore(context.globalState),
+  });
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);

@@ -27,7 +27,12 @@ export function parseHost(text: string): string {
 /** Whether an address is this machine's own. */
 export function isLoopback(baseUrl: string): boolean {
   const { hostname } = new URL(baseUrl);
-  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127\./.test(hostname);
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    hostname === '[::1]' ||
+    /^127\./.test(hostname)
+  );
 }
 
 /** How a base URL is shown: without the scheme when that says nothing. */
@@ -50,7 +55,9 @@ function authority(text: string): string {
 /** A bare `::1` has no brackets in OLLAMA_HOST; a URL wants them. */
 function bracketIpv6(text: string): string {
   const host = authority(text);
-  return (host.match(/:/g)?.length ?? 0) > 1 && !host.startsWith('[') ? text.replace(host, `[${host}]`) : text;
+  return (host.match(/:/g)?.length ?? 0) > 1 && !host.startsWith('[')
+    ? text.replace(host, `[${host}]`)
+    : text;
 }
 
 function badHost(text: string): InternError {

@@ -68,10 +68,15 @@ export function availableProfiles(settings: Settings): {
 } {
   const profiles: Record<string, Profile> = { ...BUILTIN_PROFILES };
   const problems: ConfigProblem[] = [];
-  for (const [name, value] of Object.entries((settings.profiles ?? {}) as Record<string, unknown>)) {
+  for (const [name, value] of Object.entries(
+    (settings.profiles ?? {}) as Record<string, unknown>,
+  )) {
     const parsed = profileSchema.safeParse(value);
     if (parsed.success) profiles[name] = parsed.data;
-    else problems.push(problem('profiles', `The profile "${name}" is ignored: ${issue(parsed.error)}.`));
+    else
+      problems.push(
+        problem('profiles', `The profile "${name}" is ignored: ${issue(parsed.error)}.`),
+      );
   }
   return { profiles, problems };
 }
@@ -93,7 +98,9 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
       model: chooseModel(tier, settings, env, profile, problems),
       numCtx: options.contextWindow ?? DEFAULT_CONTEXT_WINDOW,
       options,
-      budgetMs: positive(settings.budgets?.[tier]) ? settings.budgets[tier] * 1000 : LOCAL_BUDGET_MS[tier],
+      budgetMs: positive(settings.budgets?.[tier])
+        ? settings.budgets[tier] * 1000
+        : LOCAL_BUDGET_MS[tier],
     };
   }
   shareWindows(tiers);
@@ -103,7 +110,9 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
     tiers,
     maxConcurrent: Math.max(1, Math.floor(settings.maxConcurrent ?? 2)),
     keepAlive: readKeepAlive(settings.keepAlive),
-    logPath: expandHome(settings.logPath || env['INTERN_LOG_PATH'] || '~/.ollama-intern/log.ndjson'),
+    logPath: expandHome(
+      settings.logPath || env['INTERN_LOG_PATH'] || '~/.ollama-intern/log.ndjson',
+    ),
     problems: uniqueProblems(problems),
   };
 }
@@ -115,7 +124,8 @@ function shareWindows(tiers: Record<Tier, TierConfig>): void {
     const key = modelKey(tier.model);
     largest.set(key, Math.max(largest.get(key) ?? 0, tier.numCtx));
   }
-  for (const tier of Object.values(tiers)) tier.numCtx = largest.get(modelKey(tier.model)) ?? tier.numCtx;
+  for (const tier of Object.values(tiers))
+    tier.numCtx = largest.get(modelKey(tier.model)) ?? tier.numCtx;
 }
 
 function chooseProfile(
@@ -156,7 +166,10 @@ function chooseModel(
   if (isPlausibleModelName(wanted)) return wanted;
   const source = fromSetting ? `ollamaIntern.tiers.${tier}` : TIER_VARIABLES[tier];
   problems.push(
-    problem(`tiers.${tier}`, `${source} is "${wanted}", which is not a model name. ${profile.tiers[tier]} is used.`),
+    problem(
+      `tiers.${tier}`,
+      `${source} is "${wanted}", which is not a model name. ${profile.tiers[tier]} is used.`,
+    ),
   );
   return profile.tiers[tier];
 }
@@ -167,13 +180,22 @@ function chooseHost(settings: Settings, env: Environment, problems: ConfigProble
     try {
       return parseHost(text);
     } catch (error) {
-      problems.push(problem('host', error instanceof InternError ? `${error.message} ${error.hint}` : String(error)));
+      problems.push(
+        problem(
+          'host',
+          error instanceof InternError ? `${error.message} ${error.hint}` : String(error),
+        ),
+      );
     }
   }
   return parseHost('');
 }
 
-function checkOptions(value: unknown, setting: string, problems: ConfigProblem[]): GenerationOptions {
+function checkOptions(
+  value: unknown,
+  setting: string,
+  problems: ConfigProblem[],
+): GenerationOptions {
   if (value === undefined || value === null) return {};
   const parsed = generationOptionsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -181,13 +203,17 @@ function checkOptions(value: unknown, setting: string, problems: ConfigProblem[]
   return {};
 }
 
-function readTierOptions(value: unknown, problems: ConfigProblem[]): Partial<Record<Tier, GenerationOptions>> {
+function readTierOptions(
+  value: unknown,
+  problems: ConfigProblem[],
+): Partial<Record<Tier, GenerationOptions>> {
   if (typeof value !== 'object' || value === null) return {};
   const result: Partial<Record<Tier, GenerationOptions>> = {};
   for (const [name, options] of Object.entries(value)) {
     const tier = TIERS.find((t) => t === name);
     if (tier) result[tier] = checkOptions(options, 'tierOptions', problems);
-    else problems.push(problem('tierOptions', `"${name}" is not a tier. Tiers: ${TIERS.join(', ')}.`));
+    else
+      problems.push(problem('tierOptions', `"${name}" is not a tier. Tiers: ${TIERS.join(', ')}.`));
   }
   return result;
 }

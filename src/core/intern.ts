@@ -68,7 +68,11 @@ export interface Intern {
   /** What is in force now. */
   readonly config: Config;
   /** Runs a job to its end. Rejects with an InternError. */
-  run<N extends JobName>(job: N, input: InputOf<N>, options?: RunOptions): Promise<Envelope<ResultOf<N>>>;
+  run<N extends JobName>(
+    job: N,
+    input: InputOf<N>,
+    options?: RunOptions,
+  ): Promise<Envelope<ResultOf<N>>>;
   readonly running: readonly RunningCall[];
   /** Cancels a running call; false when there is none of that id. */
   stop(callId: string): boolean;
@@ -86,7 +90,11 @@ export interface Models {
   installed(signal?: AbortSignal): Promise<{ name: string; size: number; remote: boolean }[]>;
   /** In memory now. */
   resident(signal?: AbortSignal): Promise<PsModel[]>;
-  pull(model: string, onProgress: (progress: PullProgress) => void, signal?: AbortSignal): Promise<void>;
+  pull(
+    model: string,
+    onProgress: (progress: PullProgress) => void,
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** Forgets what was remembered about installed models. */
   refresh(): void;
   version(signal?: AbortSignal): Promise<string>;
@@ -240,7 +248,12 @@ class InternCore implements Intern {
     await this.#agent.destroy();
   }
 
-  async #run(job: Job, rawInput: unknown, options: RunOptions, record: CallRecord): Promise<Envelope> {
+  async #run(
+    job: Job,
+    rawInput: unknown,
+    options: RunOptions,
+    record: CallRecord,
+  ): Promise<Envelope> {
     const prepared = await this.#prepare(job, readInput(job, rawInput), options);
     const running: RunningCall = {
       call_id: record.call_id,
@@ -277,7 +290,15 @@ class InternCore implements Intern {
     this.#estimator.learn(routed.target.model, chars, answer.prompt_tokens);
     if (answer.content.trim() === '') throw emptyAnswer(routed);
     const { result, warnings } = job.parse(answer.content, prepared.input);
-    return this.#envelope(job, record, options, routed, result, [...prepared.warnings, ...(warnings ?? [])], prepared.truncated);
+    return this.#envelope(
+      job,
+      record,
+      options,
+      routed,
+      result,
+      [...prepared.warnings, ...(warnings ?? [])],
+      prepared.truncated,
+    );
   }
 
   /** The prompt, once it is known to fit the model's window. */
@@ -304,7 +325,11 @@ class InternCore implements Intern {
       const share = Math.max(0, (fit.available / fit.promptTokens) * 0.95 ** (round + 1));
       const shorter = job.shorten(input as never, share);
       const lengthOf = (value: unknown): number => JSON.stringify(value).length;
-      warnings.splice(0, 1, `Only the first part of the text was read: it is about ${Math.round((lengthOf(shorter) / lengthOf(given)) * 100)} % of the whole.`);
+      warnings.splice(
+        0,
+        1,
+        `Only the first part of the text was read: it is about ${Math.round((lengthOf(shorter) / lengthOf(given)) * 100)} % of the whole.`,
+      );
       input = shorter;
     }
   }
@@ -341,7 +366,8 @@ class InternCore implements Intern {
       queued_ms: routed.queued_ms,
       load_ms: routed.load_ms,
       first_token_ms: routed.first_token_ms,
-      tokens_per_second: answer.output_ms > 0 ? round1((answer.output_tokens / answer.output_ms) * 1000) : undefined,
+      tokens_per_second:
+        answer.output_ms > 0 ? round1((answer.output_tokens / answer.output_ms) * 1000) : undefined,
       num_ctx: routed.numCtx,
       ...(truncated && { truncated: true as const }),
       done_reason: answer.done_reason || undefined,
@@ -371,7 +397,10 @@ class InternCore implements Intern {
     };
   }
 
-  #tell<K extends keyof InternListener>(event: K, ...args: Parameters<NonNullable<InternListener[K]>>): void {
+  #tell<K extends keyof InternListener>(
+    event: K,
+    ...args: Parameters<NonNullable<InternListener[K]>>
+  ): void {
     for (const listener of this.#listeners) {
       (listener[event] as ((...a: typeof args) => void) | undefined)?.apply(listener, args);
     }
@@ -397,7 +426,11 @@ class InternCore implements Intern {
   }
 
   #newLog(): AuditLog {
-    return new AuditLog(this.#config.logPath, () => this.#clock.now(), (error) => this.#tell('onLogProblem', error));
+    return new AuditLog(
+      this.#config.logPath,
+      () => this.#clock.now(),
+      (error) => this.#tell('onLogProblem', error),
+    );
   }
 }
 
@@ -417,7 +450,10 @@ function readInput(job: Job, input: unknown): unknown {
   const where = first?.path.join('.');
   throw new InternError({
     code: 'bad_input',
-    message: first?.code === 'custom' ? first.message : `The input of ${job.title} is not valid: ${where ? `${where}: ` : ''}${first?.message ?? ''}`,
+    message:
+      first?.code === 'custom'
+        ? first.message
+        : `The input of ${job.title} is not valid: ${where ? `${where}: ` : ''}${first?.message ?? ''}`,
     hint: 'Correct the input and run it again.',
   });
 }

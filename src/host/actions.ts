@@ -14,7 +14,9 @@ const MOST_BUTTONS = 3;
  */
 export async function showError(error: InternError, task: string): Promise<Remedy> {
   if (error.code === 'cancelled') return undefined;
-  const buttons = error.actions.slice(0, MOST_BUTTONS).map((action) => ({ title: label(action, task), action }));
+  const buttons = error.actions
+    .slice(0, MOST_BUTTONS)
+    .map((action) => ({ title: label(action, task), action }));
   const chosen = await vscode.window.showErrorMessage(errorText(error), ...buttons);
   return chosen && perform(chosen.action);
 }
@@ -47,13 +49,17 @@ function label(action: ErrorAction, task: string): string {
 async function perform(action: ErrorAction): Promise<Remedy> {
   switch (action.kind) {
     case 'start_server':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.startServer)) ? 'retry' : undefined;
+      return (await vscode.commands.executeCommand<boolean>(COMMANDS.startServer))
+        ? 'retry'
+        : undefined;
     case 'pull_model':
       return (await vscode.commands.executeCommand<boolean>(COMMANDS.pullModel, action.model))
         ? 'retry'
         : undefined;
     case 'choose_profile':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.selectProfile)) ? 'retry' : undefined;
+      return (await vscode.commands.executeCommand<boolean>(COMMANDS.selectProfile))
+        ? 'retry'
+        : undefined;
     case 'open_setting':
       await vscode.commands.executeCommand(COMMANDS.openSettings, action.setting);
       return undefined;

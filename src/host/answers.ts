@@ -78,7 +78,10 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     request: AnswerRequest<N>,
     overflow: 'refuse' | 'shorten' = 'refuse',
   ): Promise<Envelope<ResultOf<N>> | undefined> {
-    const uri = vscode.Uri.from({ scheme: SCHEMES.answer, path: `/${++this.#count}/${request.title}` });
+    const uri = vscode.Uri.from({
+      scheme: SCHEMES.answer,
+      path: `/${++this.#count}/${request.title}`,
+    });
     const answer: Answer = {
       request: request as unknown as AnswerRequest,
       text: '',
@@ -144,9 +147,16 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     const remedy = await showError(error, request.task);
     const answer = this.#answers.get(uri.toString());
     if (!remedy) return;
-    if (!answer) return void (await this.start(request, remedy === 'shorten' ? 'shorten' : 'refuse'));
+    if (!answer)
+      return void (await this.start(request, remedy === 'shorten' ? 'shorten' : 'refuse'));
     Object.assign(answer, { text: '', footer: 'starting', running: true });
-    await this.#run(uri, answer, request, remedy === 'shorten' ? 'shorten' : 'refuse', this.#show(uri));
+    await this.#run(
+      uri,
+      answer,
+      request,
+      remedy === 'shorten' ? 'shorten' : 'refuse',
+      this.#show(uri),
+    );
   }
 
   async #show(uri: vscode.Uri): Promise<void> {

@@ -17,7 +17,12 @@ interface Parts {
 }
 
 /** Registers every command but those of the draft preview, which belong to it. */
-export function registerCommands({ intern, answers, drafts, showDashboard }: Parts): vscode.Disposable[] {
+export function registerCommands({
+  intern,
+  answers,
+  drafts,
+  showDashboard,
+}: Parts): vscode.Disposable[] {
   const handlers: Partial<Record<CommandId, (...args: never[]) => unknown>> = {
     [COMMANDS.summarizeSelection]: () =>
       withSource(selectedSource, (source) =>
@@ -67,7 +72,9 @@ export function registerCommands({ intern, answers, drafts, showDashboard }: Par
       ),
   };
   return [
-    ...Object.entries(handlers).map(([id, handler]) => vscode.commands.registerCommand(id, handler)),
+    ...Object.entries(handlers).map(([id, handler]) =>
+      vscode.commands.registerCommand(id, handler),
+    ),
     ...registerDraftCommands(drafts),
   ];
 }

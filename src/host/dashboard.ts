@@ -12,7 +12,13 @@ import {
   tailLog,
   toInternError,
 } from '../core';
-import { entryFromEnvelope, entryFromError, entryFromLine, recordJson, withHint } from '../shared/calls';
+import {
+  entryFromEnvelope,
+  entryFromError,
+  entryFromLine,
+  recordJson,
+  withHint,
+} from '../shared/calls';
 import {
   type CallEntry,
   COMMANDS,
@@ -83,11 +89,7 @@ export class DashboardPanel implements vscode.Disposable {
   show(): void {
     if (this.#panel) return this.#panel.reveal();
     this.#adopt(
-      vscode.window.createWebviewPanel(
-        VIEWS.dashboard,
-        'Ollama Intern',
-        vscode.ViewColumn.Active,
-      ),
+      vscode.window.createWebviewPanel(VIEWS.dashboard, 'Ollama Intern', vscode.ViewColumn.Active),
     );
   }
 

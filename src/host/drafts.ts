@@ -182,7 +182,12 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const accept = 'Accept';
     const discard = 'Discard';
     const again = 'Try Again';
-    const chosen = await vscode.window.showInformationMessage(`Draft ready. ${line}`, accept, discard, again);
+    const chosen = await vscode.window.showInformationMessage(
+      `Draft ready. ${line}`,
+      accept,
+      discard,
+      again,
+    );
     if (chosen === accept) await this.accept(uri);
     if (chosen === discard) await this.discard(uri);
     if (chosen === again) await this.retry(uri);
@@ -218,7 +223,8 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const active = vscode.window.activeTextEditor?.document.uri;
     if (active?.scheme === SCHEMES.draft) return active;
     const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
-    if (input instanceof vscode.TabInputTextDiff && input.modified.scheme === SCHEMES.draft) return input.modified;
+    if (input instanceof vscode.TabInputTextDiff && input.modified.scheme === SCHEMES.draft)
+      return input.modified;
     const [only, ...others] = this.#drafts.keys();
     return only && others.length === 0 ? vscode.Uri.parse(only) : undefined;
   }
@@ -257,7 +263,9 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
 export function registerDraftCommands(drafts: Drafts): vscode.Disposable[] {
   return [
     vscode.commands.registerCommand(COMMANDS.acceptDraft, (uri?: vscode.Uri) => drafts.accept(uri)),
-    vscode.commands.registerCommand(COMMANDS.discardDraft, (uri?: vscode.Uri) => drafts.discard(uri)),
+    vscode.commands.registerCommand(COMMANDS.discardDraft, (uri?: vscode.Uri) =>
+      drafts.discard(uri),
+    ),
     vscode.commands.registerCommand(COMMANDS.retryDraft, (uri?: vscode.Uri) => drafts.retry(uri)),
   ];
 }

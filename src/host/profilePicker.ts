@@ -21,7 +21,9 @@ export async function selectProfile(intern: Intern): Promise<boolean> {
       profile: name,
       label: `${name === current ? '$(check) ' : ''}${name}`,
       description: profile.label,
-      detail: [modelsOf(profile).join(', '), installedText(profile, installed)].filter(Boolean).join(' · '),
+      detail: [modelsOf(profile).join(', '), installedText(profile, installed)]
+        .filter(Boolean)
+        .join(' · '),
     }));
     picker.activeItems = picker.items.filter((item) => item.profile === current);
   };
@@ -66,7 +68,10 @@ function installedText(profile: Profile, installed: string[] | undefined): strin
 async function offerMissing(intern: Intern, profile: Profile): Promise<void> {
   const installed = await intern.models.installed().catch(() => undefined);
   if (!installed) return;
-  const absent = missing(profile, installed.map((m) => m.name));
+  const absent = missing(
+    profile,
+    installed.map((m) => m.name),
+  );
   if (absent.length === 0) return;
   const pull = absent.length === 1 ? `Pull ${absent[0]}` : 'Pull Them';
   const chosen = await vscode.window.showWarningMessage(

@@ -82,7 +82,11 @@ export async function pullModel(intern: Intern, name?: string): Promise<boolean>
   if (!model) return false;
   try {
     await vscode.window.withProgress(
-      { location: vscode.ProgressLocation.Notification, title: `Pulling ${model}`, cancellable: true },
+      {
+        location: vscode.ProgressLocation.Notification,
+        title: `Pulling ${model}`,
+        cancellable: true,
+      },
       (progress, token) => {
         const controller = new AbortController();
         token.onCancellationRequested(() => controller.abort());
@@ -98,7 +102,8 @@ export async function pullModel(intern: Intern, name?: string): Promise<boolean>
     return true;
   } catch (thrown) {
     const error = toInternError(thrown);
-    if (error.code !== 'cancelled') void vscode.window.showErrorMessage(`${model} was not pulled. ${errorText(error)}`);
+    if (error.code !== 'cancelled')
+      void vscode.window.showErrorMessage(`${model} was not pulled. ${errorText(error)}`);
     return false;
   }
 }

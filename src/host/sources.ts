@@ -23,7 +23,9 @@ export function selectedSource(): Source {
     });
   }
   const { document } = editor;
-  const ranges = editor.selections.filter((s) => !s.isEmpty).toSorted((a, b) => a.start.compareTo(b.start));
+  const ranges = editor.selections
+    .filter((s) => !s.isEmpty)
+    .toSorted((a, b) => a.start.compareTo(b.start));
   const text = ranges.map((range) => document.getText(range)).join('\n');
   if (text.trim() === '') {
     throw new InternError({
@@ -39,7 +41,11 @@ export function selectedSource(): Source {
 export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
   if (!uri) {
-    throw new InternError({ code: 'bad_input', message: 'No file is open.', hint: 'Open a file first.' });
+    throw new InternError({
+      code: 'bad_input',
+      message: 'No file is open.',
+      hint: 'Open a file first.',
+    });
   }
   const name = baseName(uri);
   const document = await open(uri, name);
@@ -85,7 +91,9 @@ function notText(name: string, cause?: unknown): InternError {
 /** Editors for pictures and the like have no text editor, but a tab. */
 function activeTabUri(): vscode.Uri | undefined {
   const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
-  return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom ? input.uri : undefined;
+  return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom
+    ? input.uri
+    : undefined;
 }
 
 export function baseName(uri: vscode.Uri): string {

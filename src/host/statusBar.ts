@@ -19,7 +19,13 @@ interface Failure {
 }
 
 /** Failures of the server, not of one request: the status stays on them until a call succeeds. */
-const STANDING = new Set(['unreachable', 'config', 'auth_failed', 'model_missing', 'out_of_memory']);
+const STANDING = new Set([
+  'unreachable',
+  'config',
+  'auth_failed',
+  'model_missing',
+  'out_of_memory',
+]);
 
 /** The backend and model of the latest call, what runs now, or what is wrong. */
 export class StatusBar implements vscode.Disposable {
@@ -31,7 +37,11 @@ export class StatusBar implements vscode.Disposable {
 
   constructor(private readonly intern: Intern) {
     this.#item = this.#disposer.own(
-      vscode.window.createStatusBarItem('ollamaIntern.status', vscode.StatusBarAlignment.Right, 100),
+      vscode.window.createStatusBarItem(
+        'ollamaIntern.status',
+        vscode.StatusBarAlignment.Right,
+        100,
+      ),
     );
     this.#item.name = 'Ollama Intern';
     this.#item.command = COMMANDS.showDashboard;
@@ -101,7 +111,12 @@ export class StatusBar implements vscode.Disposable {
     const { config, running } = this.intern;
     const md = new vscode.MarkdownString(undefined, true);
     md.isTrusted = {
-      enabledCommands: [COMMANDS.showDashboard, COMMANDS.selectProfile, COMMANDS.showLog, COMMANDS.openSettings],
+      enabledCommands: [
+        COMMANDS.showDashboard,
+        COMMANDS.selectProfile,
+        COMMANDS.showLog,
+        COMMANDS.openSettings,
+      ],
     };
     const line = (text: string): void => void md.appendText(text).appendMarkdown('\n\n');
     md.appendMarkdown('**Ollama Intern**\n\n');

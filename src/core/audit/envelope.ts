@@ -71,7 +71,9 @@ export function envelopeLine(envelope: Envelope): string {
     envelope.fallback_from
       ? `${envelope.tier_used} (instead of ${envelope.fallback_from})`
       : envelope.tier_used,
-    envelope.degraded ? `${envelope.backend}, degraded: ${envelope.degrade_reason ?? ''}` : envelope.backend,
+    envelope.degraded
+      ? `${envelope.backend}, degraded: ${envelope.degrade_reason ?? ''}`
+      : envelope.backend,
     envelope.model,
     `${number.format(envelope.tokens_in)}→${number.format(envelope.tokens_out)} tokens`,
   ];

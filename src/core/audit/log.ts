@@ -111,7 +111,9 @@ export function parseLogLine(line: string): LogLine | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
     const value = JSON.parse(line) as Partial<LogLine>;
-    return typeof value.kind === 'string' && typeof value.ts === 'string' ? (value as LogLine) : undefined;
+    return typeof value.kind === 'string' && typeof value.ts === 'string'
+      ? (value as LogLine)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -21,9 +21,7 @@ export const draft = defineJob({
   temperature: 0.6,
   streamed: true,
   input: z.object({
-    instruction: z
-      .string()
-      .refine((t) => t.trim() !== '', 'Say what should be written.'),
+    instruction: z.string().refine((t) => t.trim() !== '', 'Say what should be written.'),
     /** What the draft replaces; may be empty. */
     text: z.string().default(''),
     source: z.string().optional(),
@@ -34,7 +32,10 @@ export const draft = defineJob({
   }),
   prompt({ instruction, text, source, language, before, after }) {
     const selection = fence('SELECTION', text);
-    const context = before || after ? fence('CONTEXT', `${before}\n[the selection is here]\n${after}`) : undefined;
+    const context =
+      before || after
+        ? fence('CONTEXT', `${before}\n[the selection is here]\n${after}`)
+        : undefined;
     const kind = language && !PROSE.has(language) ? `${language} code` : 'text';
     const system = [
       `You are a careful assistant inside a code editor. You write ${kind} that replaces the selected part of a file.`,
@@ -63,13 +64,22 @@ export const draft = defineJob({
   },
   parse(answer, { text }) {
     const { code, outside } = unfence(answer);
-    const warnings = outside ? ['The model wrote an explanation around the draft; it was left out.'] : [];
+    const warnings = outside
+      ? ['The model wrote an explanation around the draft; it was left out.']
+      : [];
     return { result: { draft: matchEdges(code, text) }, warnings };
   },
   show: (result) => result.draft,
 });
 
-const PROSE = new Set(['plaintext', 'markdown', 'latex', 'restructuredtext', 'asciidoc', 'git-commit']);
+const PROSE = new Set([
+  'plaintext',
+  'markdown',
+  'latex',
+  'restructuredtext',
+  'asciidoc',
+  'git-commit',
+]);
 
 /** The inside of a Markdown fence when the answer has one, and whether anything stood outside of it. */
 export function unfence(answer: string): { code: string; outside: boolean } {
@@ -86,7 +96,8 @@ export function unfence(answer: string): { code: string; outside: boolean } {
   }
   const rest = [...lines.slice(0, open), ...lines.slice(close + 1)].join('').trim();
   // A fence far into prose is part of a document, not a wrapper around code.
-  if (rest.length > lines.slice(open + 1, close).join('\n').length) return { code: answer, outside: false };
+  if (rest.length > lines.slice(open + 1, close).join('\n').length)
+    return { code: answer, outside: false };
   return { code: lines.slice(open + 1, close).join('\n'), outside: rest !== '' };
 }
 

@@ -87,7 +87,8 @@ export const summarizeDeep = defineSummary(
   {
     name: 'summarize_deep',
     title: 'Summarize in Depth',
-    description: 'A thorough summary of a whole file: purpose, structure, and what to watch out for.',
+    description:
+      'A thorough summary of a whole file: purpose, structure, and what to watch out for.',
     tier: 'deep',
   },
   input(250, 1500),

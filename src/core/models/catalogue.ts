@@ -1,7 +1,7 @@
 import type { Clock } from '../clock';
 import { InternError } from '../errors';
 import type { OllamaClient } from '../ollama/client';
-import { isCloudName, modelKey } from '../ollama/names';
+import { modelKey } from '../ollama/names';
 import type { TagsModel } from '../ollama/schemas';
 import { ask, orAborted } from '../routing/deadline';
 
@@ -46,7 +46,10 @@ export class Catalogue {
   /** The installed models. */
   async list(signal?: AbortSignal): Promise<TagsModel[]> {
     if (!this.#isFresh(this.#tags)) {
-      const entry = { value: ask(this.#clock, (s) => this.#client().tags(s)), at: this.#clock.monotonic() };
+      const entry = {
+        value: ask(this.#clock, (s) => this.#client().tags(s)),
+        at: this.#clock.monotonic(),
+      };
       this.#tags = entry;
       // A failure is not remembered.
       entry.value.catch(() => this.#tags === entry && (this.#tags = undefined));
@@ -100,7 +103,7 @@ export class Catalogue {
           positiveNumber(info[`${String(architecture)}.context_length`]) ??
           positiveNumber(info['context_length']),
         parameters: positiveNumber(info['general.parameter_count']),
-        remote: Boolean(answer.remote_host ?? answer.remote_model) || isCloudName(model),
+        remote: Boolean(answer.remote_host ?? answer.remote_model),
       };
     } catch (error) {
       if (error instanceof InternError && error.code === 'model_missing') {

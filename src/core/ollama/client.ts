@@ -168,11 +168,7 @@ export class OllamaClient {
   }
 
   /** Always streamed on the wire, for answers in one piece too: the first line tells that the model is loaded. */
-  chat(
-    body: ChatRequest,
-    handlers: StreamHandlers = {},
-    signal?: AbortSignal,
-  ): Promise<Answer> {
+  chat(body: ChatRequest, handlers: StreamHandlers = {}, signal?: AbortSignal): Promise<Answer> {
     return this.#answer('/api/chat', body, handlers, signal);
   }
 
@@ -191,10 +187,15 @@ export class OllamaClient {
     keepAlive: KeepAlive | undefined,
     signal?: AbortSignal,
   ): Promise<void> {
-    await this.#json('POST', '/api/generate', { model, options, keep_alive: keepAlive, stream: false }, {
-      model,
-      signal,
-    });
+    await this.#json(
+      'POST',
+      '/api/generate',
+      { model, options, keep_alive: keepAlive, stream: false },
+      {
+        model,
+        signal,
+      },
+    );
   }
 
   /** Unit vectors, one for each input. */
@@ -219,7 +220,8 @@ export class OllamaClient {
   }
 
   async version(signal?: AbortSignal): Promise<string> {
-    return (await this.#parsed('GET', '/api/version', undefined, versionSchema, { signal })).version;
+    return (await this.#parsed('GET', '/api/version', undefined, versionSchema, { signal }))
+      .version;
   }
 
   /** The installed models. */
@@ -384,7 +386,12 @@ export class OllamaClient {
       });
       if (response.statusCode === 200) return response;
       const text = await response.body.text();
-      throw httpError(response.statusCode, text, context, retryAfter(response.headers['retry-after']));
+      throw httpError(
+        response.statusCode,
+        text,
+        context,
+        retryAfter(response.headers['retry-after']),
+      );
     } catch (error) {
       throw this.#failure(error, signal, context, false);
     }
@@ -397,7 +404,8 @@ export class OllamaClient {
     partial: boolean,
   ): InternError {
     // The signal's own reason says why: a deadline's timeout, or the person's cancel.
-    if (signal?.aborted) return signal.reason instanceof InternError ? signal.reason : cancelledError();
+    if (signal?.aborted)
+      return signal.reason instanceof InternError ? signal.reason : cancelledError();
     if (error instanceof InternError) return error;
     if (error instanceof LineTooLongError) return protocolError(context, partial, error);
     return transportError(error, context, partial);

@@ -31,7 +31,8 @@ const model = (context: WireContext): string => context.model ?? 'the model';
 
 const RULES: readonly Rule[] = [
   {
-    pattern: /exceeds the available context size|longer than the context length|input length exceeds/i,
+    pattern:
+      /exceeds the available context size|longer than the context length|input length exceeds/i,
     code: 'context_overflow',
     message: (_, c) => `The text does not fit the context window of ${model(c)}.`,
     hint: 'Select a shorter part, or give the tier a larger context window.',
@@ -70,7 +71,8 @@ const RULES: readonly Rule[] = [
   {
     pattern: /ollama cloud is disabled/i,
     code: 'config',
-    message: (_, c) => `${model(c)} runs in Ollama Cloud, and cloud models are disabled on this server.`,
+    message: (_, c) =>
+      `${model(c)} runs in Ollama Cloud, and cloud models are disabled on this server.`,
     hint: 'Choose a local model, or enable cloud models in Ollama.',
     actions: () => [{ kind: 'choose_profile' }],
   },
@@ -97,7 +99,7 @@ const RULES: readonly Rule[] = [
   },
   {
     pattern:
-      /invalid think value|invalid format|top_logprobs must be|illegal base64|cannot unmarshal|unexpected EOF$|missing request body|invalid input type|NaN or Inf|find closing/i,
+      /invalid think value|invalid format|top_logprobs must be|illegal base64|cannot unmarshal|^unexpected EOF$|missing request body|invalid input type|NaN or Inf|find closing/i,
     code: 'bad_input',
     message: () => 'Ollama did not accept the request.',
     hint: 'The server says why below; a newer Ollama may accept it.',
@@ -175,7 +177,8 @@ export function httpError(
     return new InternError({ ...base, ...modelMissing(context.model, context.baseUrl) });
   }
   const byText = matchRule(text, context);
-  if (byText) return new InternError({ ...byText, ...base, details: { ...details, ...byText.details } });
+  if (byText)
+    return new InternError({ ...byText, ...base, details: { ...details, ...byText.details } });
 
   return new InternError({ ...base, ...byStatus(status, context) });
 }
@@ -183,7 +186,17 @@ export function httpError(
 /** The error for an `{"error"}` line inside a stream that had status 200. */
 export function streamError(text: string, context: WireContext, partial: boolean): InternError {
   const error = httpError(500, JSON.stringify({ error: text }), context);
-  return error.with({ details: { status: undefined, partial } });
+  const details = { status: undefined, partial };
+  if (error.code !== 'bad_input') return error.with({ details });
+  // The request was accepted: what fails now is the answer.
+  return error.with({
+    code: 'server',
+    message: `${model(context)} failed while it was answering.`,
+    hint: 'Try again; if it happens again, look at the Ollama server log.',
+    retryable: true,
+    actions: [{ kind: 'retry' }],
+    details,
+  });
 }
 
 /** The stream ended without `done`: what came is not the whole answer. */
@@ -199,7 +212,11 @@ export function incompleteError(context: WireContext, partial: boolean): InternE
 }
 
 /** Bytes that are not Ollama's protocol. */
-export function protocolError(context: WireContext, partial: boolean, cause?: unknown): InternError {
+export function protocolError(
+  context: WireContext,
+  partial: boolean,
+  cause?: unknown,
+): InternError {
   return new InternError({
     code: 'server',
     message: `The server at ${hostLabel(context.baseUrl)} did not answer like Ollama.`,
@@ -211,7 +228,11 @@ export function protocolError(context: WireContext, partial: boolean, cause?: un
 }
 
 /** The connection failed: nothing listens, no such name, TLS, or cut off in the middle. */
-export function transportError(error: unknown, context: WireContext, partial: boolean): InternError {
+export function transportError(
+  error: unknown,
+  context: WireContext,
+  partial: boolean,
+): InternError {
   const code = errorCode(error);
   const host = hostLabel(context.baseUrl);
   const local = isLoopback(context.baseUrl);
@@ -229,7 +250,8 @@ export function transportError(error: unknown, context: WireContext, partial: bo
       actions: [{ kind: 'retry' }, ...(local ? [{ kind: 'start_server' } as const] : [])],
     });
   }
-  const reason = REASONS.find(([pattern]) => pattern.test(code))?.[1] ?? `the connection failed (${code})`;
+  const reason =
+    REASONS.find(([pattern]) => pattern.test(code))?.[1] ?? `the connection failed (${code})`;
   return new InternError({
     ...base,
     code: 'unreachable',
@@ -272,7 +294,10 @@ function matchRule(text: string, context: WireContext): InternErrorInit | undefi
       hint: rule.hint,
       retryable: rule.retryable,
       actions: rule.actions?.(context),
-      details: { capability: rule.capability ?? (match[0].startsWith('does not support') ? match[1] : undefined) },
+      details: {
+        capability:
+          rule.capability ?? (match[0].startsWith('does not support') ? match[1] : undefined),
+      },
     };
   }
   return undefined;
@@ -332,7 +357,8 @@ function byStatus(status: number, context: WireContext): InternErrorInit {
 /** The `error` string, unpacked again when llama-server's own JSON is inside it. */
 function readErrorBody(body: string): Reading {
   const outer = field(parseObject(body), 'error');
-  if (outer === undefined) return { text: body.trim().startsWith('<') ? '' : body.trim().slice(0, 300) };
+  if (outer === undefined)
+    return { text: body.trim().startsWith('<') ? '' : body.trim().slice(0, 300) };
   if (typeof outer !== 'string') {
     const message = field(outer, 'message');
     return { text: typeof message === 'string' ? message : '' };
@@ -362,7 +388,9 @@ function parseObject(text: string): unknown {
 }
 
 function field(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+  return typeof value === 'object' && value !== null
+    ? (value as Record<string, unknown>)[key]
+    : undefined;
 }
 
 function numberField(value: unknown, key: string): number | undefined {

@@ -36,7 +36,8 @@ export function phaseText(phase: Phase): string {
       return phase.position === 1 ? 'queued, next' : `queued, ${ordinal(phase.position)}`;
     case 'loading': {
       const elapsed = Math.round(phase.elapsed_ms / 1000);
-      const about = phase.expected_ms && `about ${Math.max(1, Math.round(phase.expected_ms / 1000))} s`;
+      const about =
+        phase.expected_ms && `about ${Math.max(1, Math.round(phase.expected_ms / 1000))} s`;
       return `loading ${phase.model}, ${elapsed} s${about ? ` of ${about}` : ''}`;
     }
     case 'reading':

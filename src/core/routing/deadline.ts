@@ -74,7 +74,10 @@ export function abortReason(signal: AbortSignal | undefined): InternError {
 }
 
 /** Rejects with the signal's reason when it aborts before the promise settles. */
-export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export async function orAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
   if (!signal) return promise;
   if (signal.aborted) throw abortReason(signal);
   let onAbort!: () => void;

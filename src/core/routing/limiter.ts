@@ -32,7 +32,10 @@ export class Limiter {
    * Waits for a permit. `onPosition` tells the place in the queue, 1 for the next; it is not called when nobody
    * has to wait. The returned function gives the permit back; calling it twice does no harm.
    */
-  async acquire(signal?: AbortSignal, onPosition?: (position: number) => void): Promise<() => void> {
+  async acquire(
+    signal?: AbortSignal,
+    onPosition?: (position: number) => void,
+  ): Promise<() => void> {
     if (signal?.aborted) throw abortReason(signal);
     if (this.#running < this.#limit && this.#waiting.length === 0) return this.#permit();
 

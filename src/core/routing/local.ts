@@ -72,7 +72,11 @@ export class LocalBackend {
   }
 
   /** Adds a call to a model's line; returns those that were there before. */
-  #join(lines: Map<string, Set<Promise<void>>>, model: string, done: Promise<void>): Promise<void>[] {
+  #join(
+    lines: Map<string, Set<Promise<void>>>,
+    model: string,
+    done: Promise<void>,
+  ): Promise<void>[] {
     const key = modelKey(model);
     const line = lines.get(key) ?? new Set();
     const ahead = [...line];
@@ -134,7 +138,8 @@ class Attempt {
       answer,
       residency: (await looked) ? this.#readResidency() : null,
       load_ms: Math.round(this.#loadMs) + answer.load_ms,
-      first_token_ms: this.#firstTokenAt && Math.round(this.#firstTokenAt - this.#sentAt - this.#queuedMs),
+      first_token_ms:
+        this.#firstTokenAt && Math.round(this.#firstTokenAt - this.#sentAt - this.#queuedMs),
       queued_ms: Math.round(this.#queuedMs),
     };
   }
@@ -175,7 +180,8 @@ class Attempt {
     const allowance = loads.allowance(client.baseUrl, model, info.parameters);
     const others = [...this.loading];
     const arm = (): void => this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
-    if (others.length > 0) void Promise.all(others).then(() => this.deadline.signal.aborted || this.#answering || arm());
+    if (others.length > 0)
+      void Promise.all(others).then(() => this.deadline.signal.aborted || this.#answering || arm());
     else arm();
 
     const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, this.deadline.signal);
@@ -202,7 +208,12 @@ class Attempt {
     const expected = loads.expected(client.baseUrl, model);
     const tick = (): void => {
       const elapsed = clock.monotonic() - startedAt;
-      this.listener.onPhase({ phase: 'loading', model, elapsed_ms: elapsed, expected_ms: expected });
+      this.listener.onPhase({
+        phase: 'loading',
+        model,
+        elapsed_ms: elapsed,
+        expected_ms: expected,
+      });
       timer = clock.setTimeout(tick, LOADING_TICK_MS);
     };
     let timer = clock.setTimeout(tick, SHOW_LOADING_AFTER_MS);
@@ -251,7 +262,9 @@ class Attempt {
       () => true,
       () => true,
     );
-    const grace = new Promise<false>((resolve) => clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS));
+    const grace = new Promise<false>((resolve) =>
+      clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS),
+    );
     const resident = await Promise.race([load, grace]);
     if (resident || this.#answering || this.deadline.signal.aborted) {
       probe.abort();

@@ -58,7 +58,12 @@ function builtin(
 export const BUILTIN_PROFILES: Readonly<Record<string, Profile>> = {
   'dev-rtx5080': builtin(
     '16 GB of VRAM, one model for everything',
-    { instant: 'hermes3:8b', workhorse: 'hermes3:8b', deep: 'hermes3:8b', embed: 'nomic-embed-text' },
+    {
+      instant: 'hermes3:8b',
+      workhorse: 'hermes3:8b',
+      deep: 'hermes3:8b',
+      embed: 'nomic-embed-text',
+    },
     { instant: 4096, workhorse: 8192, deep: 16384 },
   ),
   'dev-rtx5080-qwen3': builtin(

@@ -118,7 +118,9 @@ export class ResidencyTracker {
   /** Whether the model may be called without making sure first that it is loaded. */
   trusted(model: string, numCtx: number): boolean {
     const warm = this.#warm.get(modelKey(model));
-    return warm !== undefined && warm.numCtx === numCtx && this.#clock.monotonic() - warm.at < TRUST_MS;
+    return (
+      warm !== undefined && warm.numCtx === numCtx && this.#clock.monotonic() - warm.at < TRUST_MS
+    );
   }
 
   /** Whether the last look found the model in memory with this window. */

@@ -4,7 +4,7 @@ import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
 import type { Catalogue, ModelInfo } from '../models/catalogue';
 import type { TokenEstimator } from '../models/tokens';
-import { modelKey } from '../ollama/names';
+import { isCloudName, modelKey } from '../ollama/names';
 import type { Call, CallListener } from './call';
 import type { Limiter } from './limiter';
 import type { LocalAnswer, LocalBackend } from './local';
@@ -69,7 +69,11 @@ export class Router {
   }
 
   /** Whether a prompt of these texts fits with its answer, in the window of the first target. Tokens. */
-  async fit(call: Pick<Call, 'tier' | 'model' | 'numPredict'>, texts: string[], signal?: AbortSignal) {
+  async fit(
+    call: Pick<Call, 'tier' | 'model' | 'numPredict'>,
+    texts: string[],
+    signal?: AbortSignal,
+  ) {
     const target = this.route(call.tier, call.model)[0] as Target;
     const info = await this.#usable(target, signal);
     const numCtx = this.#window(target, info);
@@ -98,13 +102,21 @@ export class Router {
         // The lesser model's window may be smaller: what failed before is the better story then.
         if (last && call.promptTokens + call.numPredict > numCtx) throw last;
         const config = this.#d.config();
-        const answer = await this.#d.local().run(
-          call,
-          { model: target.model, numCtx, tier: config.tiers[target.tier], info },
-          { ...listener, onDelta: (text) => ((shown = true), listener.onDelta(text)) },
-        );
+        const answer = await this.#d
+          .local()
+          .run(
+            call,
+            { model: target.model, numCtx, tier: config.tiers[target.tier], info },
+            { ...listener, onDelta: (text) => ((shown = true), listener.onDelta(text)) },
+          );
         attempts.push(this.#attempt(target, 'answer', startedAt));
-        return { ...answer, queued_ms: answer.queued_ms + Math.round(queuedMs), target, attempts, numCtx };
+        return {
+          ...answer,
+          queued_ms: answer.queued_ms + Math.round(queuedMs),
+          target,
+          attempts,
+          numCtx,
+        };
       } catch (thrown) {
         if (thrown === last) throw last;
         const error = toInternError(thrown);
@@ -123,13 +135,21 @@ export class Router {
 
   #attempt(target: Target, outcome: Attempt['outcome'], startedAt: number): Attempt {
     const elapsed = this.#d.clock.monotonic() - startedAt;
-    return { backend: target.backend, model: target.model, outcome, elapsed_ms: Math.round(elapsed) };
+    return {
+      backend: target.backend,
+      model: target.model,
+      outcome,
+      elapsed_ms: Math.round(elapsed),
+    };
   }
 
   /** What the catalogue knows of the target, when it may be used at all. */
   async #usable(target: Target, signal: AbortSignal | undefined): Promise<ModelInfo> {
-    const info = await this.#d.catalogue.info(target.model, signal);
-    if (info.remote) {
+    // By its name first: even a question about a cloud model would be passed on to the cloud.
+    const info = isCloudName(target.model)
+      ? undefined
+      : await this.#d.catalogue.info(target.model, signal);
+    if (!info || info.remote) {
       throw new InternError({
         code: 'config',
         message: `${target.model} runs in the cloud, and nothing may leave this machine.`,

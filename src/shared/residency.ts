@@ -1,0 +1,53 @@
+import { modelKey } from '../core/ollama/names';
+import type { EvictedModel, ResidentModel } from './dashboard';
+
+/** An eviction is news for this long. */
+const NEWS_MS = 15 * 60_000;
+/** The server's timers and ours differ a little. */
+const EXPIRY_SLACK_MS = 2_000;
+/** A line of the log, as far as it matters here. */
+interface Line {
+  kind: string;
+  ts: string;
+  [field: string]: unknown;
+}
+
+/** Which models were pushed out lately: from the log, and from what successive looks at the server's memory show. */
+export class Evictions {
+  readonly #evicted = new Map<string, EvictedModel>();
+  #seen = new Map<string, ResidentModel>();
+
+  /** Takes in what the log tells about the time before the first look. */
+  learn(lines: readonly Line[]): void {
+    for (const { kind, ts, model } of lines) {
+      const at = Date.parse(ts);
+      if (kind === 'eviction' && typeof model === 'string' && at) this.#add(model, at);
+    }
+  }
+
+  /** Models that are out of memory because others pushed them out, latest first. */
+  look(models: readonly ResidentModel[], now: number): EvictedModel[] {
+    const present = new Map(models.map((model) => [modelKey(model.name), model]));
+    for (const [key, { name, expires_at = Infinity }] of this.#seen) {
+      // A model that was due to be unloaded was not pushed out.
+      if (!present.has(key) && now < expires_at - EXPIRY_SLACK_MS) this.#add(name, now);
+    }
+    this.#seen = present;
+    for (const [key, { at }] of this.#evicted) {
+      if (present.has(key) || now - at > NEWS_MS) this.#evicted.delete(key);
+    }
+    return [...this.#evicted.values()].sort((a, b) => b.at - a.at);
+  }
+
+  /** Another server: nothing is known of it. */
+  reset(): void {
+    this.#evicted.clear();
+    this.#seen.clear();
+  }
+
+  #add(name: string, at: number): void {
+    const key = modelKey(name);
+    const known = this.#evicted.get(key);
+    if (!known || known.at < at) this.#evicted.set(key, { name, at });
+  }
+}
