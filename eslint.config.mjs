@@ -60,7 +60,10 @@ export default ts.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { ...noVscode, patterns: [{ group: ['node:*'], message: 'Shared code also runs in the webview.' }] },
+        {
+          ...noVscode,
+          patterns: [{ group: ['node:*'], message: 'Shared code also runs in the webview.' }],
+        },
       ],
     },
   },
@@ -72,6 +75,8 @@ export default ts.config(
   {
     files: ['**/*.svelte', '**/*.svelte.ts'],
     languageOptions: { parserOptions: { parser: ts.parser } },
+    // svelte-check covers both, and knows the types of the page.
+    rules: { 'no-undef': 'off', 'no-unused-vars': 'off' },
   },
   {
     files: ['**/*.mjs', '**/*.cjs'],

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseHost } from './address';
 import { InternError } from './errors';
 import { isPlausibleModelName, modelKey } from './ollama/names';

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
-import { type Envelope, type Surface } from './audit/envelope';
+import type { Attempt, Envelope, Surface } from './audit/envelope';
 import { AuditLog } from './audit/log';
 import { type Clock, systemClock } from './clock';
 import { type Config, type Environment, resolveConfig, type Settings } from './config';
 import { cancelledError, InternError, toInternError } from './errors';
-import type { Job } from './jobs/job';
+import type { Job, Prompt } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { Catalogue } from './models/catalogue';
 import { TokenEstimator } from './models/tokens';
@@ -254,23 +254,74 @@ class InternCore implements Intern {
     options: RunOptions,
     record: CallRecord,
   ): Promise<Envelope> {
-    const prepared = await this.#prepare(job, readInput(job, rawInput), options);
+    const input = readInput(job, rawInput);
     const running: RunningCall = {
       call_id: record.call_id,
       job: job.name,
-      model: prepared.target.model,
+      model: record.target.model,
       started_at: this.#clock.now(),
       phase: undefined,
     };
     this.#running.set(record.call_id, running);
     this.#tell('onCallStarted', running);
 
-    const routed = await this.#router.run(
+    const { prepared, routed } = await this.#ask(job, input, options, running);
+    const { answer } = routed;
+    this.#estimator.learn(routed.target.model, charsOf(prepared.prompt), answer.prompt_tokens);
+    if (answer.content.trim() === '') throw emptyAnswer(routed);
+    const { result, warnings } = job.parse(answer.content, prepared.input);
+    return this.#envelope(
+      job,
+      record,
+      options,
+      routed,
+      result,
+      [...prepared.warnings, ...(warnings ?? [])],
+      prepared.truncated,
+    );
+  }
+
+  /**
+   * Prepares and routes. The server's own count has the last word on what fits: when it says that a text which may be
+   * shortened is still too long, the estimate is corrected and the text shortened again.
+   */
+  async #ask(
+    job: Job,
+    input: unknown,
+    options: RunOptions,
+    running: RunningCall,
+  ): Promise<{ prepared: Prepared; routed: Routed }> {
+    const earlier: Attempt[] = [];
+    for (let round = 1; ; round++) {
+      const prepared = await this.#prepare(job, input, options);
+      try {
+        const routed = await this.#route(job, prepared, options, running);
+        return { prepared, routed: { ...routed, attempts: [...earlier, ...routed.attempts] } };
+      } catch (thrown) {
+        if (!(thrown instanceof RouteError)) throw thrown;
+        thrown.attempts.unshift(...earlier.splice(0));
+        const { code, details } = thrown.error;
+        const counted = code === 'context_overflow' ? details.prompt_tokens : undefined;
+        if (!counted) throw thrown;
+        this.#estimator.correct(thrown.target.model, charsOf(prepared.prompt), counted);
+        if (options.overflow !== 'shorten' || round === MOST_ROUNDS) throw thrown;
+        earlier.push(...thrown.attempts);
+      }
+    }
+  }
+
+  #route(
+    job: Job,
+    { prompt, promptTokens }: Prepared,
+    options: RunOptions,
+    running: RunningCall,
+  ): Promise<Routed> {
+    return this.#router.run(
       {
         tier: job.tier,
-        messages: prepared.prompt.messages,
-        numPredict: prepared.prompt.numPredict,
-        promptTokens: prepared.promptTokens,
+        messages: prompt.messages,
+        numPredict: prompt.numPredict,
+        promptTokens,
         temperature: job.temperature,
         streamed: job.streamed,
         model: options.model,
@@ -285,24 +336,10 @@ class InternCore implements Intern {
         },
       },
     );
-    const { answer } = routed;
-    const chars = prepared.prompt.messages.reduce((sum, m) => sum + m.content.length, 0);
-    this.#estimator.learn(routed.target.model, chars, answer.prompt_tokens);
-    if (answer.content.trim() === '') throw emptyAnswer(routed);
-    const { result, warnings } = job.parse(answer.content, prepared.input);
-    return this.#envelope(
-      job,
-      record,
-      options,
-      routed,
-      result,
-      [...prepared.warnings, ...(warnings ?? [])],
-      prepared.truncated,
-    );
   }
 
   /** The prompt, once it is known to fit the model's window. */
-  async #prepare(job: Job, given: unknown, options: RunOptions) {
+  async #prepare(job: Job, given: unknown, options: RunOptions): Promise<Prepared> {
     let input = given;
     const warnings: string[] = [];
     for (let round = 0; ; round++) {
@@ -315,8 +352,7 @@ class InternCore implements Intern {
         options.signal,
       );
       if (fit.promptTokens <= fit.available) {
-        const { target, promptTokens } = fit;
-        return { prompt, input, warnings, target, promptTokens, truncated: round > 0 };
+        return { prompt, input, warnings, promptTokens: fit.promptTokens, truncated: round > 0 };
       }
       if (options.overflow !== 'shorten' || !job.shorten || round === 4) {
         throw overflowError(fit, prompt.numPredict, job.shorten !== undefined);
@@ -441,6 +477,23 @@ interface CallRecord {
   startedAt: number;
   /** What the call would use first. */
   target: Target;
+}
+
+/** A prompt that fits, as far as can be told. */
+interface Prepared {
+  prompt: Prompt;
+  /** Of the job; shortened when `truncated`. */
+  input: unknown;
+  promptTokens: number;
+  truncated: boolean;
+  warnings: string[];
+}
+
+/** How often a text is shortened after the server has counted it. */
+const MOST_ROUNDS = 3;
+
+function charsOf(prompt: Prompt): number {
+  return prompt.messages.reduce((sum, message) => sum + message.content.length, 0);
 }
 
 function readInput(job: Job, input: unknown): unknown {

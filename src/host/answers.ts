@@ -39,6 +39,7 @@ interface Answer {
 
 /** The document is rewritten this often while text streams in. Milliseconds. */
 const REFRESH_MS = 60;
+const FORGET_AFTER_MS = 1_000;
 /** Language of the documents: Markdown colours, no links, wrapped lines. Contributed in package.json. */
 const LANGUAGE = 'ollama-intern-answer';
 
@@ -55,9 +56,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     this.#disposer.own(vscode.workspace.registerTextDocumentContentProvider(SCHEMES.answer, this));
     this.#disposer.own(
       vscode.workspace.onDidCloseTextDocument(({ uri }) => {
-        const key = uri.toString();
-        // A document that is closed while its answer is written may be opened again.
-        if (!this.#answers.get(key)?.running) this.#answers.delete(key);
+        // Setting a document's language closes and opens it too: only one that stays closed is over.
+        setTimeout(() => this.#forgetIfClosed(uri), FORGET_AFTER_MS);
       }),
     );
   }
@@ -80,7 +80,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   ): Promise<Envelope<ResultOf<N>> | undefined> {
     const uri = vscode.Uri.from({
       scheme: SCHEMES.answer,
-      path: `/${++this.#count}/${request.title}`,
+      path: `/${request.title}`,
+      query: String(++this.#count),
     });
     const answer: Answer = {
       request: request as unknown as AnswerRequest,
@@ -99,6 +100,13 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     if (!answer || answer.running) return;
     Object.assign(answer, { text: '', footer: 'starting', running: true });
     await this.#run(uri, answer, answer.request, 'refuse', Promise.resolve());
+  }
+
+  /** A document that is closed while its answer is written may be opened again. */
+  #forgetIfClosed(uri: vscode.Uri): void {
+    const key = uri.toString();
+    const open = vscode.workspace.textDocuments.some((document) => document.uri.toString() === key);
+    if (!open && !this.#answers.get(key)?.running) this.#answers.delete(key);
   }
 
   /** The answer alone, without the line under it. */
@@ -132,14 +140,12 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     } catch (thrown) {
       const error = toInternError(thrown);
       answer.footer = error.code === 'cancelled' ? stopped(answer) : errorText(error);
-      answer.running = false;
-      this.#refresh(uri);
-      await opened;
-      void this.#remedy(uri, request, error);
+      void opened.then(() => this.#remedy(uri, request, error));
       return undefined;
     } finally {
       answer.running = false;
       this.#refresh(uri);
+      await opened;
     }
   }
 

@@ -37,9 +37,9 @@ import { Disposer } from './lifecycle';
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
   intern: Intern;
-  stopCall(callId: string): void;
-  openLog(): void;
-  pickProfile(): void;
+  stopCall: (callId: string) => void;
+  openLog: () => void;
+  pickProfile: () => void;
 }
 
 const POLL_MS = 3_000;
@@ -101,7 +101,10 @@ export class DashboardPanel implements vscode.Disposable {
 
   /** Takes over a new panel, or one that the editor restored. */
   #adopt(panel: vscode.WebviewPanel): void {
-    if (this.#panel) return panel.dispose();
+    if (this.#panel) {
+      panel.dispose();
+      return;
+    }
     this.#panel = panel;
     const { extensionUri, intern } = this.#options;
     const root = vscode.Uri.joinPath(extensionUri, 'dist', 'webview');
@@ -130,7 +133,7 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.ready, () => void this.#start())
       .on(COMMANDS.stopCall, ({ call_id }) => stopCall(call_id))
       .on(COMMANDS.copyCall, ({ call_id }) => void this.#copy(call_id))
-      .on(COMMANDS.refreshResidency, () => void this.#look())
+      .on(COMMANDS.refresh, () => void this.#start())
       .on(COMMANDS.openLog, () => openLog())
       .on(COMMANDS.pickProfile, () => pickProfile());
   }

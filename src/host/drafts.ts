@@ -58,7 +58,8 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const { document, selection } = editor;
     const uri = vscode.Uri.from({
       scheme: SCHEMES.draft,
-      path: `/${++this.#count}/${baseName(document.uri)}`,
+      path: `/${baseName(document.uri)}`,
+      query: String(++this.#count),
     });
     const whole = document.getText();
     const start = document.offsetAt(selection.start);

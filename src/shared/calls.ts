@@ -173,7 +173,7 @@ function fromFailure(raw: object, job: string, at: number, fallbackId: string): 
     backend: record.backend,
     model: record.model,
     elapsed_ms: record.elapsed_ms,
-    spent: { queued: record.queued_ms ?? 0, loading: 0, reading: 0, writing: 0 },
+    spent: spentBy(record),
     record: withoutUndefined({ ...record, code }),
   };
 }
@@ -183,9 +183,17 @@ function fromFailure(raw: object, job: string, at: number, fallbackId: string): 
  * so it only bounds the reading.
  */
 export function spentBy(
-  record: Pick<
-    z.infer<typeof envelopeRecord>,
-    'elapsed_ms' | 'queued_ms' | 'load_ms' | 'first_token_ms' | 'tokens_out' | 'tokens_per_second'
+  record: Partial<
+    Pick<
+      z.infer<typeof envelopeRecord>,
+      | 'elapsed_ms'
+      | 'queued_ms'
+      | 'load_ms'
+      | 'first_token_ms'
+      | 'tokens_out'
+      | 'tokens_per_second'
+      | 'attempts'
+    >
   >,
 ): Spent {
   let left = record.elapsed_ms ?? 0;
@@ -195,15 +203,20 @@ export function spentBy(
     return taken;
   };
   const queued = take(record.queued_ms ?? 0);
+  const failed = take(
+    (record.attempts ?? [])
+      .filter(({ outcome }) => outcome !== 'answer' && outcome !== 'cancelled')
+      .reduce((sum, { elapsed_ms: ms = 0 }) => sum + ms, 0),
+  );
   const loading = take(record.load_ms ?? 0);
   const { tokens_out: tokens, tokens_per_second: rate, first_token_ms: first } = record;
   if (tokens !== undefined && rate) {
     const writing = take((tokens / rate) * 1000);
-    return { queued, loading, reading: take(first ?? left), writing };
+    return { queued, failed, loading, reading: take(first ?? left), writing };
   }
-  if (first === undefined) return { queued, loading, reading: 0, writing: 0 };
+  if (first === undefined) return { queued, failed, loading, reading: 0, writing: 0 };
   const reading = take(first);
-  return { queued, loading, reading, writing: take(left) };
+  return { queued, failed, loading, reading, writing: take(left) };
 }
 
 function isObject(value: unknown): value is object {

@@ -25,7 +25,14 @@ const runningCall = z.object({
 export type RunningCall = z.infer<typeof runningCall>;
 
 /** Where the time of a call went. Milliseconds; what is not known is in none of them. */
-const spent = z.object({ queued: count, loading: count, reading: count, writing: count });
+const spent = z.object({
+  queued: count,
+  /** Tries of other targets that gave no answer. */
+  failed: count,
+  loading: count,
+  reading: count,
+  writing: count,
+});
 export type Spent = z.infer<typeof spent>;
 
 const callEntry = z.object({
@@ -116,7 +123,8 @@ export const COMMANDS = {
   ready: command('ready', nothing),
   stopCall: command('call/stop', aCall),
   copyCall: command('call/copy', aCall),
-  refreshResidency: command('residency/refresh', nothing),
+  /** Looks at everything again; the answer is a snapshot, and what is in memory when it is known. */
+  refresh: command('refresh', nothing),
   openLog: command('log/open', nothing),
   pickProfile: command('profile/pick', nothing),
 };

@@ -528,6 +528,25 @@ describe('the intern', () => {
       assert.ok(envelope.tokens_in + 625 <= 16384);
     });
 
+    it('a text that the server counts higher than we do is shortened again', async () => {
+      const server = await serve();
+      const store = new MemoryStore();
+      // As if all prompts so far had been prose: digits take far more tokens.
+      store.set('chars-per-token:hermes3:8b', 8);
+      const intern = hire(server, {}, store);
+      const envelope = await intern.run(
+        'summarize_deep',
+        { text: 'request 4711 took 12 ms\n'.repeat(20_000) },
+        { overflow: 'shorten' },
+      );
+      assert.deepEqual(
+        envelope.attempts.map((a) => a.outcome),
+        ['context_overflow', 'answer'],
+      );
+      assert.equal(envelope.truncated, true);
+      assert.equal((await logged(intern)).length, 1);
+    });
+
     it('an empty input never reaches the server', async () => {
       const server = await serve();
       const error = await failure(hire(server).run('summarize_fast', { text: ' \n' }));

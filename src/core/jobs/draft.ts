@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { dataRule, fence } from './fence';
 import { defineJob } from './job';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineJob, type Job } from './job';
 import { dataRule, fence } from './fence';
 

@@ -46,6 +46,11 @@ export class TokenEstimator {
     const next = typeof before === 'number' ? before * (1 - WEIGHT) + seen * WEIGHT : seen;
     this.#store.set(key(model), Math.round(next * 100) / 100);
   }
+
+  /** Takes in a count that proved an estimate too low; a little on the safe side. */
+  correct(model: string, chars: number, tokens: number): void {
+    if (tokens > 0) this.#store.set(key(model), Math.floor((chars / tokens) * 97) / 100);
+  }
 }
 
 function key(model: string): string {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * What the server answers, as far as the product reads it. Everything that a server may leave out (Go's omitempty)

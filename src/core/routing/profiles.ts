@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isPlausibleModelName } from '../ollama/names';
 import { TIERS, type Tier } from './tiers';
 

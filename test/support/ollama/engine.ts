@@ -39,7 +39,10 @@ export interface EngineRequest {
   raw?: string;
   /** `"json"` or a JSON schema. */
   format?: 'json' | Record<string, unknown>;
-  tools?: { type: 'function'; function: { name: string; description?: string; parameters?: unknown } }[];
+  tools?: {
+    type: 'function';
+    function: { name: string; description?: string; parameters?: unknown };
+  }[];
   think?: boolean | string;
   numCtx: number;
   /** Undefined: the engine's own bound. */
@@ -73,9 +76,16 @@ export interface Engine {
   unload(model: ModelSpec): Promise<void>;
   /** Tokens of the prompt as the model would see it (chat template included when it has one). */
   countPrompt(request: Pick<EngineRequest, 'model' | 'messages' | 'raw'>): Promise<number>;
-  generate(request: EngineRequest, onPiece: (piece: EnginePiece) => void | Promise<void>): Promise<EngineResult>;
+  generate(
+    request: EngineRequest,
+    onPiece: (piece: EnginePiece) => void | Promise<void>,
+  ): Promise<EngineResult>;
   /** L2-normalised vectors of `model.embeddingLength` numbers. */
-  embed(model: ModelSpec, inputs: string[], signal: AbortSignal): Promise<{ vectors: number[][]; tokens: number }>;
+  embed(
+    model: ModelSpec,
+    inputs: string[],
+    signal: AbortSignal,
+  ): Promise<{ vectors: number[][]; tokens: number }>;
   /** Frees everything. */
   dispose(): Promise<void>;
 }

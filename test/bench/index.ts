@@ -1,0 +1,16 @@
+import { benchActivation } from './activation';
+import { type Figure, print } from './report';
+import { benchRun } from './run';
+
+async function main(): Promise<void> {
+  const figures: Figure[] = [...benchActivation(), ...(await benchRun())];
+  print(figures, process.argv.includes('--json'));
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

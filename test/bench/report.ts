@@ -1,0 +1,63 @@
+/** One measured figure beside what it is compared with in the same run. */
+export interface Figure {
+  bench: string;
+  metric: string;
+  value: number;
+  unit: 'ms' | 'lines/s' | 'KB';
+  baseline: number;
+  /** value / baseline. */
+  ratio: number;
+}
+
+export function figure(
+  bench: string,
+  metric: string,
+  value: number,
+  unit: Figure['unit'],
+  baseline: number,
+): Figure {
+  return {
+    bench,
+    metric,
+    value: round(value),
+    unit,
+    baseline: round(baseline),
+    ratio: round(value / baseline),
+  };
+}
+
+export function print(figures: Figure[], json: boolean): void {
+  if (json) {
+    for (const line of figures) console.log(JSON.stringify(line));
+    return;
+  }
+  const rows = [
+    ['bench', 'metric', 'value', 'unit', 'baseline', 'ratio'],
+    ...figures.map((f) => [
+      f.bench,
+      f.metric,
+      String(f.value),
+      f.unit,
+      String(f.baseline),
+      String(f.ratio),
+    ]),
+  ];
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((r) => r[i]?.length ?? 0))) ?? [];
+  for (const row of rows) {
+    console.log(
+      row
+        .map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+        .join('  '),
+    );
+  }
+}
+
+/** The value that this share (0 to 1) of the samples does not exceed. */
+export function quantile(samples: number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+}
+
+function round(value: number): number {
+  return Number(value.toPrecision(3));
+}

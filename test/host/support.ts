@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as vscode from 'vscode';
+import type { Api } from '../../src/extension';
+import { EXTENSION_ID, SCHEMES } from '../../src/host/ids';
+import { type OllamaOptions, type OllamaServer, startOllama } from '../support/ollama/server';
+
+/** A message that was shown, and the buttons under it. */
+export interface Shown {
+  kind: 'error' | 'warning' | 'information';
+  text: string;
+  buttons: string[];
+}
+
+type Message = string | { title: string };
+
+/**
+ * The product in the real extension host, with a simulated server behind it and a person who answers messages as the
+ * test says. Undo everything with `dispose`.
+ */
+export class Stage {
+  readonly shown: Shown[] = [];
+  /** Chooses a button by its title; undefined closes the message. */
+  answer: (shown: Shown) => string | undefined = () => undefined;
+  /** What is typed into the next input box. */
+  typed: string | undefined;
+  readonly #undo: (() => void)[] = [];
+
+  private constructor(
+    readonly server: OllamaServer,
+    readonly api: Api,
+    readonly folder: string,
+  ) {}
+
+  static async open(options: OllamaOptions = {}): Promise<Stage> {
+    const extension = vscode.extensions.getExtension<Api>(EXTENSION_ID);
+    assert.ok(extension);
+    const api = await extension.activate();
+    const server = await startOllama(options);
+    const folder = await mkdtemp(join(tmpdir(), 'intern-host-'));
+    const stage = new Stage(server, api, folder);
+    await stage.set({ host: server.url, logPath: join(folder, 'log.ndjson') });
+    await eventually(() => api.intern.config.host === server.url, 'the settings');
+    stage.#interceptMessages();
+    return stage;
+  }
+
+  async dispose(): Promise<void> {
+    for (const undo of this.#undo.splice(0)) undo();
+    await vscode.commands.executeCommand('workbench.action.revertAndCloseActiveEditor');
+    await vscode.commands.executeCommand('workbench.action.closeAllEditors');
+    await this.server.close();
+    const keys = [
+      'host',
+      'logPath',
+      'profile',
+      'tiers.instant',
+      'budgets.instant',
+      'maxConcurrent',
+    ];
+    await this.set(Object.fromEntries(keys.map((key) => [key, undefined])));
+    await this.api.intern.flush();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async set(settings: Record<string, unknown>): Promise<void> {
+    const config = vscode.workspace.getConfiguration('ollamaIntern');
+    for (const [key, value] of Object.entries(settings)) {
+      await config.update(key, value, vscode.ConfigurationTarget.Global);
+    }
+  }
+
+  /** Opens a file with this content; selects all of it when asked to. */
+  async file(
+    name: string,
+    content: string | Uint8Array,
+    select = false,
+  ): Promise<vscode.TextEditor> {
+    const path = join(this.folder, name);
+    await writeFile(path, content);
+    const editor = await vscode.window.showTextDocument(vscode.Uri.file(path), { preview: false });
+    if (select) selectAll(editor);
+    return editor;
+  }
+
+  /** The text of the newest answer document. */
+  answerDocument(): vscode.TextDocument {
+    const found = vscode.workspace.textDocuments.filter((d) => d.uri.scheme === SCHEMES.answer);
+    const newest = found.at(-1);
+    assert.ok(newest, 'no answer document is open');
+    return newest;
+  }
+
+  async log(): Promise<Record<string, unknown>[]> {
+    await this.api.intern.flush();
+    const text = await readFile(this.api.intern.config.logPath, 'utf8');
+    return text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  #interceptMessages(): void {
+    const window = vscode.window as unknown as Record<string, unknown>;
+    const replace = (name: string, value: unknown): void => {
+      const original = window[name];
+      window[name] = value;
+      this.#undo.push(() => (window[name] = original));
+    };
+    for (const kind of ['error', 'warning', 'information'] as const) {
+      const name = `show${kind[0]?.toUpperCase()}${kind.slice(1)}Message`;
+      replace(name, async (text: string, ...items: Message[]) => {
+        const title = (item: Message): string => (typeof item === 'string' ? item : item.title);
+        const shown = { kind, text, buttons: items.map(title) };
+        this.shown.push(shown);
+        const chosen = this.answer(shown);
+        return items.find((item) => title(item) === chosen);
+      });
+    }
+    replace('showInputBox', async () => this.typed);
+  }
+}
+
+export function selectAll(editor: vscode.TextEditor): void {
+  const { document } = editor;
+  const end = document.lineAt(document.lineCount - 1).range.end;
+  editor.selection = new vscode.Selection(new vscode.Position(0, 0), end);
+}
+
+/** Waits until something is true; the editor's own events have no promise to wait for. */
+export async function eventually<T>(
+  look: () => T,
+  what: string,
+  ms = 10_000,
+): Promise<NonNullable<T>> {
+  const until = Date.now() + ms;
+  for (;;) {
+    const found = look();
+    if (found) return found;
+    if (Date.now() > until) assert.fail(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
