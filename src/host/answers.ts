@@ -144,8 +144,9 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
       return undefined;
     } finally {
       answer.running = false;
-      this.#refresh(uri);
       await opened;
+      // The editor does not hear of changes before a document is open.
+      this.#refresh(uri);
     }
   }
 
@@ -168,11 +169,9 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   async #show(uri: vscode.Uri): Promise<void> {
     const document = await vscode.workspace.openTextDocument(uri);
     await vscode.languages.setTextDocumentLanguage(document, LANGUAGE);
-    await vscode.window.showTextDocument(document, {
-      viewColumn: vscode.ViewColumn.Beside,
-      preserveFocus: true,
-      preview: false,
-    });
+    const options = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true, preview: false };
+    // It rejects too when another answer comes to stand in front of this one, which then is a tab behind it.
+    await vscode.window.showTextDocument(document, options).then(undefined, () => undefined);
   }
 
   /** Tells the editor to read the document again; many changes in a row are told once. */

@@ -34,7 +34,10 @@ describe('summaries', () => {
     const document = stage.answerDocument();
     const line =
       /instant · local · hermes3:8b · [\d,]+→[\d,]+ tokens · [\d,.]+ tok\/s · 100 % in VRAM/;
-    await eventually(() => line.test(document.getText()), 'the envelope line');
+    await eventually(
+      () => line.test(document.getText()),
+      () => `the envelope line in: ${document.getText()} ${JSON.stringify(stage.shown)}`,
+    );
     assert.match(document.getText(), /permit|calls|line/i);
     assert.equal(document.languageId, 'ollama-intern-answer');
     assert.equal(vscode.window.activeTextEditor?.document, editor.document, 'the focus stayed');
@@ -159,10 +162,9 @@ describe('summaries', () => {
     const calls = (await stage.log()).map((l) => l['envelope'] as { queued_ms: number });
     assert.equal(calls.length, 2);
     assert.ok((calls[1]?.queued_ms ?? 0) > 0);
-    const documents = vscode.workspace.textDocuments.filter(
-      (d) => d.uri.scheme === 'ollama-intern',
-    );
-    assert.equal(new Set(documents.map((d) => d.uri.toString())).size, 2);
+    const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs);
+    const answers = tabs.filter(({ label }) => label === 'Summary of a.ts, selection');
+    assert.equal(answers.length, 2, 'each has a document of its own');
   });
 
   it('with Ollama not running offer to start it, and Try Again works once it runs', async () => {

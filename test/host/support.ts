@@ -42,7 +42,6 @@ export class Stage {
     const folder = await mkdtemp(join(tmpdir(), 'intern-host-'));
     const stage = new Stage(server, api, folder);
     await stage.set({ host: server.url, logPath: join(folder, 'log.ndjson') });
-    await eventually(() => api.intern.config.host === server.url, 'the settings');
     stage.#interceptMessages();
     return stage;
   }
@@ -65,10 +64,20 @@ export class Stage {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  /** Changes settings and waits until the extension has heard of it: the update alone resolves earlier. */
   async set(settings: Record<string, unknown>): Promise<void> {
-    const config = vscode.workspace.getConfiguration('ollamaIntern');
     for (const [key, value] of Object.entries(settings)) {
+      const config = vscode.workspace.getConfiguration('ollamaIntern');
+      if (config.inspect(key)?.globalValue === value) continue;
+      let listener: vscode.Disposable | undefined;
+      const heard = new Promise<void>((resolve) => {
+        listener = vscode.workspace.onDidChangeConfiguration((event) => {
+          if (event.affectsConfiguration(`ollamaIntern.${key}`)) setImmediate(resolve);
+        });
+      });
       await config.update(key, value, vscode.ConfigurationTarget.Global);
+      await heard;
+      listener?.dispose();
     }
   }
 
@@ -132,14 +141,15 @@ export function selectAll(editor: vscode.TextEditor): void {
 /** Waits until something is true; the editor's own events have no promise to wait for. */
 export async function eventually<T>(
   look: () => T,
-  what: string,
+  what: string | (() => string),
   ms = 10_000,
 ): Promise<NonNullable<T>> {
   const until = Date.now() + ms;
   for (;;) {
     const found = look();
     if (found) return found;
-    if (Date.now() > until) assert.fail(`waited in vain: ${what}`);
+    if (Date.now() > until)
+      assert.fail(`waited in vain: ${typeof what === 'string' ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
