@@ -60,18 +60,9 @@ function writeFiles(folder: string, files: Record<string, string>): void {
 
 /** Selects whole lines of the active editor, counted from 1. */
 export async function selectLines(wb: Workbench, first: number, last: number): Promise<void> {
-  await goToLine(wb, first);
+  await wb.goToLine(first);
   for (let line = first; line < last; line++) await wb.page.keyboard.press('Shift+ArrowDown');
   await wb.page.keyboard.press('Shift+End');
-}
-
-export async function goToLine(wb: Workbench, line: number): Promise<void> {
-  await wb.page.keyboard.press('F1');
-  const input = wb.page.locator('.quick-input-widget input.input').first();
-  await input.fill(`:${line}`);
-  await input.press('Enter');
-  await input.waitFor({ state: 'hidden' });
-  await wb.page.keyboard.press('Home');
 }
 
 /** Waits for a tab and brings it to the front. */

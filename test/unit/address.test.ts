@@ -136,7 +136,7 @@ describe('address', () => {
           assert.equal(parseHost(once), once);
           assert.doesNotMatch(once, /\/$/);
         }),
-        { numRuns: 1000 },
+        { numRuns: 500 },
       );
     });
   });

@@ -37,7 +37,7 @@ export function thrown(run: () => unknown): InternError {
 
 /** A capital (or a name in quotes) at the start, a full stop at the end, nothing left open in between. */
 export function assertSentence(text: string, what: string): void {
-  assert.match(text, /^["`]?[\p{Lu}\p{Ll}\d]/u, `${what} does not begin like a sentence: ${text}`);
+  assert.match(text, /^["`]*[\p{L}\d]|^"" /u, `${what} does not begin like a sentence: ${text}`);
   assert.match(text, /\.$/, `${what} does not end with a full stop: ${text}`);
   assert.doesNotMatch(text, /undefined|null|\[object|NaN|!/, `${what} is not fit to read: ${text}`);
 }

@@ -427,7 +427,7 @@ function parseLine(text: string): StreamLine | undefined {
 
 /** Ollama counts in nanoseconds. */
 function ms(nanoseconds: number | undefined): number {
-  return Math.round((nanoseconds ?? 0) / 1e6);
+  return (nanoseconds ?? 0) / 1e6;
 }
 
 /** `Retry-After` is a number of seconds or a date. */

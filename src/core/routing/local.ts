@@ -137,7 +137,7 @@ class Attempt {
     return {
       answer,
       residency: (await looked) ? this.#readResidency() : null,
-      load_ms: Math.round(this.#loadMs) + answer.load_ms,
+      load_ms: Math.round(this.#loadMs + answer.load_ms),
       first_token_ms:
         this.#firstTokenAt && Math.round(this.#firstTokenAt - this.#sentAt - this.#queuedMs),
       queued_ms: Math.round(this.#queuedMs),

@@ -236,7 +236,7 @@ async function runWithLimit(
 async function main(): Promise<void> {
   const fixtureFile = path.join(root, 'test', 'host', 'fixture.ts');
   const { prepare } = (await import(pathToFileURL(fixtureFile).href)) as {
-    prepare(): Promise<HostFixture>;
+    prepare: () => Promise<HostFixture>;
   };
   const fixture = await prepare();
   const resultsFile = process.env.INTERN_TEST_RESULTS ?? path.join(cache, 'results', 'host.ndjson');

@@ -72,6 +72,8 @@ export interface Workbench {
   home: string;
   /** Runs a command by its title in the palette, `Category: Title`. */
   runCommand(title: string): Promise<void>;
+  /** Goes to the start of a line of the active editor, counted from 1. */
+  goToLine(line: number): Promise<void>;
   /** Picks a row of the quick pick that is open. */
   pick(label: string | RegExp): Promise<void>;
   /** The rows of the quick pick that is open. */
@@ -250,6 +252,7 @@ function describeWorkbench(facts: Facts, diagnostics: () => string): Workbench {
     ...facts,
     diagnostics,
     runCommand: (title) => runCommand(page, title),
+    goToLine: (line) => goToLine(page, line),
     pick: (label) => pick(page, label),
     pickRows: () => pickRows(page),
     enter: (text) => enter(page, text),
@@ -365,6 +368,14 @@ async function openFile(page: Page, name: string): Promise<void> {
   const editor = page.locator('.editor-group-container.active .tab.active', { hasText: base });
   await editor.waitFor({ state: 'visible' });
   await activeEditor(page).locator('.view-line').first().waitFor({ state: 'attached' });
+}
+
+async function goToLine(page: Page, line: number): Promise<void> {
+  const input = await openQuickInput(page);
+  await input.fill(`:${line}`);
+  await input.press('Enter');
+  await input.waitFor({ state: 'hidden' });
+  await page.keyboard.press('Home');
 }
 
 const activeEditor = (page: Page) =>
