@@ -84,8 +84,12 @@ const running = new Set();
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
-    for (const pid of running) killTree(pid);
-    process.exit(130);
+    // First a chance to close windows and remove folders, then the end.
+    for (const child of running) child.kill('SIGTERM');
+    setTimeout(() => {
+      for (const child of running) killTree(child.pid);
+      process.exit(130);
+    }, 3000);
   });
 }
 
@@ -97,7 +101,7 @@ function start(args, { env = process.env, limit, capture = false } = {}) {
     detached: process.platform !== 'win32',
     stdio: ['ignore', ...(capture ? ['pipe', 'pipe'] : ['inherit', 'inherit'])],
   });
-  running.add(child.pid);
+  running.add(child);
   let output = '';
   child.stdout?.on('data', (chunk) => (output += chunk));
   child.stderr?.on('data', (chunk) => (output += chunk));
@@ -110,7 +114,7 @@ function start(args, { env = process.env, limit, capture = false } = {}) {
   return new Promise((resolve) => {
     const done = (code) => {
       clearTimeout(timer);
-      running.delete(child.pid);
+      running.delete(child);
       resolve({ code, output, isOverTime });
     };
     child.on('error', (error) => {
@@ -346,9 +350,14 @@ async function runBench(args) {
 
 async function main() {
   const { names, rest, files, mochaArgs } = parseArguments(process.argv.slice(2));
-  if (names.length === 0 && files.length > 0) {
-    throw new SetupError(`Name the suite of ${files[0]}: ${Object.keys(suites).join(', ')}.`);
+  const options = rest.findIndex((arg) => arg.startsWith('-'));
+  const beforeOptions = options < 0 ? rest : rest.slice(0, options);
+  const stray = beforeOptions.find((arg) => !files.includes(arg));
+  const known = [...Object.keys(suites), 'bench'].join(', ');
+  if (names.length === 0 && rest[0] && !rest[0].startsWith('-')) {
+    throw new SetupError(`Which suite? "${rest[0]}" is none of ${known}.`);
   }
+  if (stray && names[0] !== 'bench') throw new SetupError(`"${stray}" is no suite: ${known}.`);
   await ensureDependencies();
   if (names[0] === 'bench') return runBench(rest);
   const chosen = names.length > 0 ? names : fullRun;

@@ -135,12 +135,13 @@ export async function openWorkbench(options: WorkbenchOptions): Promise<Workbenc
       ...(options.port ? { port: options.port } : {}),
     });
     undo.push(() => server.stop());
+    if (!options.home) undo.push(removeAtExit(home));
     const context = await openBrowser(home, executablePath, options);
     undo.push(() => context.close());
     const page = context.pages()[0] ?? (await context.newPage());
     const lines = collectConsole(page);
     await exposeTestFunctions(page, options);
-    const url = address(server, options);
+    const url = address(server, throughLink(home, options));
     await page.goto(url);
     const facts = { page, url, home, port: server.port, close };
     const workbench = describeWorkbench(facts, () => `${lines.join('\n')}\n${server.log()}`);
@@ -214,6 +215,24 @@ async function exposeTestFunctions(page: Page, { tests }: WorkbenchOptions): Pro
   await page.exposeFunction('codeAutomationExit', tests.onExit);
 }
 
+/**
+ * The workbench itself may lie inside the extension's folder, in its cache; then all of its themes would pass for
+ * themes under development, and the first of them would be forced on the window. Seen through a link, they do not.
+ */
+function throughLink(home: string, options: WorkbenchOptions): WorkbenchOptions {
+  const { extensionPath, tests, toasts } = options;
+  if (!extensionPath || toasts) return options;
+  const link = path.join(home, 'extension');
+  fs.rmSync(link, { force: true });
+  fs.symlinkSync(path.resolve(extensionPath), link, 'junction');
+  const linked = (file: string) => path.join(link, path.relative(extensionPath, file));
+  return {
+    ...options,
+    extensionPath: link,
+    ...(tests && { tests: { ...tests, path: linked(tests.path) } }),
+  };
+}
+
 function address(server: Server, options: WorkbenchOptions): string {
   const url = new URL(server.origin);
   url.searchParams.set('folder', path.resolve(options.folder));
@@ -236,6 +255,13 @@ async function waitUntilReady(page: Page, workbench: Workbench): Promise<void> {
   } catch (error) {
     throw new Error(`The workbench did not show up.\n${workbench.diagnostics()}`, { cause: error });
   }
+}
+
+/** After the server's own handler, so that nobody writes there any more; returns how to call it off. */
+function removeAtExit(folder: string): () => void {
+  const remove = () => removeFolder(folder);
+  process.once('exit', remove);
+  return () => process.off('exit', remove);
 }
 
 function removeFolder(folder: string): void {
