@@ -124,7 +124,9 @@ describe('address', () => {
       const segment = fc.constantFrom('v1', 'api', 'ollama', 'a b', '', '%20', 'ü');
       const address = fc
         .tuple(scheme, host, port, fc.array(segment, { maxLength: 4 }))
-        .map(([s, h, p, path]) => `${s}${h}${p ? `:${p}` : ''}${path.map((x) => `/${x}`).join('')}`);
+        .map(
+          ([s, h, p, path]) => `${s}${h}${p ? `:${p}` : ''}${path.map((x) => `/${x}`).join('')}`,
+        );
       fc.assert(
         fc.property(fc.oneof(address, fc.string()), (text) => {
           let once: string;

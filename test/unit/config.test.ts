@@ -97,10 +97,7 @@ describe('configuration', () => {
         const models = (config: Config) => TIERS.map((t) => config.tiers[t].model);
         const expected = (model: string) =>
           TIERS.map((t) => (t === tier ? model : BUILTIN_PROFILES['m5-max']?.tiers[t]));
-        assert.deepEqual(
-          models(resolve({ tiers: { [tier]: 'set:1b' } }, env)),
-          expected('set:1b'),
-        );
+        assert.deepEqual(models(resolve({ tiers: { [tier]: 'set:1b' } }, env)), expected('set:1b'));
         assert.deepEqual(models(resolve({ tiers: { [tier]: ' ' } }, env)), expected('from-env:1b'));
         assert.deepEqual(models(resolve({}, env)), expected('from-env:1b'));
       });
@@ -219,7 +216,7 @@ describe('configuration', () => {
     });
 
     it('is shared with the embed tier too', () => {
-      const config = resolve({ tiers: { embed: 'hermes3' , instant: 'hermes3:latest' } });
+      const config = resolve({ tiers: { embed: 'hermes3', instant: 'hermes3:latest' } });
       assert.equal(config.tiers.embed.numCtx, config.tiers.instant.numCtx);
     });
 

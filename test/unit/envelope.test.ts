@@ -108,11 +108,15 @@ describe('residency in words', () => {
 
   it('never says 100 % when a byte is elsewhere, nor 0 % when one is there', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 2, max: 2 ** 40 }), fc.double({ min: 0, max: 1 }), (size, f) => {
-        const size_vram_bytes = Math.min(size - 1, Math.max(1, Math.floor(size * f)));
-        const text = residencyText(resident({ size_bytes: size, size_vram_bytes }));
-        assert.match(text ?? '', /^[1-9]\d? % in VRAM$/);
-      }),
+      fc.property(
+        fc.integer({ min: 2, max: 2 ** 40 }),
+        fc.double({ min: 0, max: 1 }),
+        (size, f) => {
+          const size_vram_bytes = Math.min(size - 1, Math.max(1, Math.floor(size * f)));
+          const text = residencyText(resident({ size_bytes: size, size_vram_bytes }));
+          assert.match(text ?? '', /^[1-9]\d? % in VRAM$/);
+        },
+      ),
     );
   });
 });

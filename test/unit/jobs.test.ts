@@ -39,10 +39,12 @@ function inside(prompt: Prompt, label: string): string {
 
 /** All of the prompt but what is fenced. */
 function outside(prompt: Prompt, ...labels: string[]): string {
-  const text = labels.reduce(
-    (left, label) => left.replace(inside(prompt, label), () => ''),
-    user(prompt),
-  );
+  let text = user(prompt);
+  for (const label of labels) {
+    const { open, close } = marks(prompt, label);
+    inside(prompt, label);
+    text = text.slice(0, text.indexOf(open)) + text.slice(text.indexOf(close));
+  }
   return `${system(prompt)}\n${text}`;
 }
 
@@ -170,7 +172,7 @@ describe('cutting a text', () => {
         const cut = cutAtLine(whole, chars);
         assert.ok(whole.startsWith(cut));
         assert.ok(cut.length <= chars || cut === whole);
-        assert.ok(cut.isWellFormed());
+        assert.doesNotMatch(cut, /\p{Surrogate}/u);
       }),
       { numRuns: 300 },
     );
@@ -233,11 +235,7 @@ describe('drafts', () => {
     ['in a fence with CRLF', '```ts\r\nconst fresh = 1;\r\n```\r\n', 'const fresh = 1;\n'],
     ['in a fence of tildes', '~~~\nconst fresh = 1;\n~~~', 'const fresh = 1;\n'],
     ['in a fence that is never closed', '```ts\nconst fresh = 1;', 'const fresh = 1;\n'],
-    [
-      'in a fence with fences inside',
-      '````md\nText\n```js\nx\n```\n````',
-      'Text\n```js\nx\n```\n',
-    ],
+    ['in a fence with fences inside', '````md\nText\n```js\nx\n```\n````', 'Text\n```js\nx\n```\n'],
     [
       'in a fence of the same length as one inside',
       '```md\nText\n```js\nx\n```\nmore text\n```',

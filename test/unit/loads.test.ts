@@ -21,7 +21,10 @@ describe('load allowance', () => {
     it(`of a model of ${billions ?? 'unknown'} B is ${seconds} s`, () => {
       const parameters = billions === undefined ? undefined : billions * 1e9;
       assert.equal(allowanceBySize(parameters), seconds * 1000);
-      assert.equal(new LoadTimes(new MemoryStore()).allowance(HOST, 'm', parameters), seconds * 1000);
+      assert.equal(
+        new LoadTimes(new MemoryStore()).allowance(HOST, 'm', parameters),
+        seconds * 1000,
+      );
     });
   }
 

@@ -37,7 +37,11 @@ describe('residency', () => {
   });
 
   it('says where the weights lie', () => {
-    tracker.record([loaded('a'), loaded('b', { size_vram: 2 * GB }), loaded('c', { size_vram: 0 })]);
+    tracker.record([
+      loaded('a'),
+      loaded('b', { size_vram: 2 * GB }),
+      loaded('c', { size_vram: 0 }),
+    ]);
     assert.deepEqual(tracker.read('a'), {
       in_vram: true,
       size_bytes: 5 * GB,
@@ -58,9 +62,9 @@ describe('residency', () => {
     assert.ok(tracker.isLoaded('PHI-4', 4096));
   });
 
-  it('calls a model evicted that went before its time', () => {
+  it('calls a model evicted that went before its time', async () => {
     tracker.record([loaded('a:8b'), loaded('b:8b')]);
-    clock.advance(60_000);
+    await clock.advance(60_000);
     assert.deepEqual(tracker.record([loaded('b:8b')]), ['a:8b']);
     assert.equal(tracker.read('a:8b').evicted, true);
     assert.equal(tracker.read('a:8b').in_vram, false);
@@ -121,7 +125,10 @@ describe('residency', () => {
   });
 
   it('is loaded with a window only when it is that window', () => {
-    tracker.record([loaded('a', { context_length: 4096 }), loaded('old', { context_length: undefined })]);
+    tracker.record([
+      loaded('a', { context_length: 4096 }),
+      loaded('old', { context_length: undefined }),
+    ]);
     assert.ok(tracker.isLoaded('a', 4096));
     assert.ok(!tracker.isLoaded('a', 8192));
     assert.ok(!tracker.isLoaded('b', 4096));

@@ -1,0 +1,328 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isPlausibleModelName } from '../../src/core/ollama/names';
+import { BUILTIN_PROFILES, generationOptionsSchema } from '../../src/core/routing/profiles';
+import { LOCAL_BUDGET_MS, TIERS } from '../../src/core/routing/tiers';
+import {
+  COMMANDS,
+  CONFIG_SECTION,
+  CONTEXTS,
+  EXTENSION_ID,
+  SCHEMES,
+  SETTINGS,
+  VIEWS,
+} from '../../src/host/ids';
+
+interface Property {
+  type: string | string[];
+  default?: unknown;
+  minimum?: number;
+  maximum?: number;
+  scope?: string;
+  pattern?: string;
+  examples?: string[];
+  description?: string;
+  markdownDescription?: string;
+  properties?: Record<string, Property>;
+  additionalProperties?: boolean | Property;
+}
+
+interface MenuItem {
+  command?: string;
+  submenu?: string;
+  when?: string;
+}
+
+interface Manifest {
+  name: string;
+  publisher: string;
+  activationEvents: string[];
+  icon: string;
+  main: string;
+  contributes: {
+    commands: { command: string; title: string; category?: string; icon?: string }[];
+    submenus: { id: string; label: string }[];
+    menus: Record<string, MenuItem[]>;
+    keybindings: { command: string; key: string; mac?: string; when?: string }[];
+    configuration: { title: string; properties: Record<string, Property> }[];
+    languages: { id: string }[];
+    grammars: { language: string; path: string }[];
+    configurationDefaults: Record<string, unknown>;
+    views?: Record<string, { id: string }[]>;
+  };
+  capabilities: {
+    untrustedWorkspaces: { supported: unknown; restrictedConfigurations: string[] };
+  };
+}
+
+const root = join(__dirname, '..', '..');
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+const { contributes } = manifest;
+const properties = Object.assign(
+  {},
+  ...contributes.configuration.map((group) => group.properties),
+) as Record<string, Property>;
+const setting = (key: string): Property => {
+  const found = properties[`${CONFIG_SECTION}.${key}`];
+  assert.ok(found, `no setting ${key}`);
+  return found;
+};
+const commandIds = contributes.commands.map((entry) => entry.command);
+const sorted = (values: Iterable<string>) => [...values].sort();
+
+describe('package.json', () => {
+  it('has the id that the code refers to', () => {
+    assert.equal(`${manifest.publisher}.${manifest.name}`, EXTENSION_ID);
+  });
+
+  describe('commands', () => {
+    it('are those of the code, each once', () => {
+      assert.deepEqual(sorted(commandIds), sorted(Object.values(COMMANDS)));
+      assert.equal(new Set(commandIds).size, commandIds.length);
+    });
+
+    it('are called in the code as they are in the manifest', () => {
+      for (const [name, id] of Object.entries(COMMANDS)) assert.equal(id, `ollamaIntern.${name}`);
+    });
+
+    for (const { command, title, category } of contributes.commands) {
+      it(`${command} has a title in title case under the product's category`, () => {
+        assert.equal(category, 'Ollama Intern');
+        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|from|in|of|the|to|with))*$/);
+        assert.doesNotMatch(title, /[.!:]$|Ollama Intern/);
+      });
+    }
+
+    it('in menus and keybindings exist', () => {
+      const used = [...Object.values(contributes.menus).flat(), ...contributes.keybindings];
+      for (const { command } of used) {
+        if (command) assert.ok(commandIds.includes(command), command);
+      }
+    });
+
+    it('with a place in a title bar have an icon', () => {
+      for (const { command } of contributes.menus['editor/title'] ?? []) {
+        const entry = contributes.commands.find((one) => one.command === command);
+        assert.match(entry?.icon ?? '', /^\$\([\w-]+\)$/, command);
+      }
+    });
+
+    it('on keys have one for the Mac too, and never take a key everywhere', () => {
+      for (const { command, mac, when } of contributes.keybindings) {
+        assert.ok(mac, command);
+        assert.ok(when, command);
+      }
+    });
+  });
+
+  describe('menus', () => {
+    it('refer to submenus that exist, and every submenu is used and filled', () => {
+      const used = Object.values(contributes.menus)
+        .flat()
+        .flatMap(({ submenu }) => submenu ?? []);
+      const declared = contributes.submenus.map(({ id }) => id);
+      assert.deepEqual(sorted(new Set(used)), sorted(declared));
+      for (const id of declared) assert.ok((contributes.menus[id]?.length ?? 0) > 0, id);
+    });
+
+    it('ask only for the context keys and schemes that the code sets', () => {
+      const items = [...Object.values(contributes.menus).flat(), ...contributes.keybindings];
+      const clauses = items.map(({ when }) => when ?? '').join(' && ');
+      const keys = clauses.match(/ollamaIntern\.\w+/g) ?? [];
+      assert.ok(keys.length > 0);
+      for (const key of keys) assert.ok((Object.values(CONTEXTS) as string[]).includes(key), key);
+      const schemes = [...clauses.matchAll(/resourceScheme [!=]= ([\w-]+)/g)].map(([, s]) => s);
+      assert.ok(schemes.length > 0);
+      for (const scheme of schemes) {
+        assert.ok((Object.values(SCHEMES) as string[]).includes(scheme ?? ''), scheme);
+      }
+    });
+
+    it('hide from the palette what acts on a draft or an answer that is open', () => {
+      const hidden = (contributes.menus.commandPalette ?? []).map(({ command }) => command);
+      const acting = [
+        COMMANDS.acceptDraft,
+        COMMANDS.discardDraft,
+        COMMANDS.retryDraft,
+        COMMANDS.retryAnswer,
+        COMMANDS.copyAnswer,
+      ];
+      for (const command of acting) assert.ok(hidden.includes(command), command);
+    });
+  });
+
+  describe('views', () => {
+    it('have ids of the product, and the manifest names no other', () => {
+      for (const id of Object.values(VIEWS)) assert.match(id, /^ollamaIntern\./);
+      const contributed = Object.values(contributes.views ?? {}).flat();
+      for (const { id } of contributed) {
+        assert.ok((Object.values(VIEWS) as string[]).includes(id), id);
+      }
+    });
+
+    it('that are restored with the window wake the extension', () => {
+      for (const id of Object.values(VIEWS)) {
+        const contributed = Object.values(contributes.views ?? {}).flat();
+        const wakes = [`onWebviewPanel:${id}`, '*', 'onStartupFinished'];
+        assert.ok(
+          contributed.some((view) => view.id === id) ||
+            manifest.activationEvents.some((event) => wakes.includes(event)),
+          id,
+        );
+      }
+    });
+  });
+
+  describe('settings', () => {
+    it('are those of the code, each once', () => {
+      const keys = contributes.configuration.flatMap((group) => Object.keys(group.properties));
+      const expected = Object.values(SETTINGS).map((key) => `${CONFIG_SECTION}.${key}`);
+      assert.deepEqual(sorted(keys), sorted(expected));
+      assert.equal(new Set(keys).size, keys.length);
+    });
+
+    for (const [key, property] of Object.entries(properties)) {
+      it(`${key} is described in full sentences and has a default of its type`, () => {
+        const text = property.markdownDescription ?? property.description ?? '';
+        assert.match(text, /^[A-Z].*\.$/s);
+        assert.doesNotMatch(text, /!|\s{2}/);
+        assert.ok('default' in property);
+        const types = [property.type].flat();
+        const type =
+          property.default === null
+            ? 'null'
+            : typeof property.default === 'number' && types.includes('integer')
+              ? 'integer'
+              : typeof property.default;
+        assert.ok(types.includes(type), `${type} is none of ${types.join(', ')}`);
+      });
+    }
+
+    it('of one group have an order of their own', () => {
+      for (const { title, properties: group } of contributes.configuration) {
+        const orders = Object.values(group).map((p) => (p as { order?: number }).order);
+        assert.ok(!orders.includes(undefined), title);
+        assert.equal(new Set(orders).size, orders.length, title);
+      }
+    });
+
+    for (const tier of TIERS) {
+      it(`budgets.${tier} has the default of the tier table`, () => {
+        assert.equal(setting(`budgets.${tier}`).default, LOCAL_BUDGET_MS[tier] / 1000);
+      });
+
+      it(`tiers.${tier} is empty, so that the environment and the profile can speak`, () => {
+        assert.equal(setting(`tiers.${tier}`).default, '');
+      });
+    }
+
+    it('suggest the profiles that come with the product', () => {
+      assert.deepEqual(
+        sorted(setting(SETTINGS.profile).examples ?? []),
+        sorted(Object.keys(BUILTIN_PROFILES)),
+      );
+      for (const { tiers } of Object.values(BUILTIN_PROFILES)) {
+        for (const tier of TIERS) assert.ok(isPlausibleModelName(tiers[tier]));
+      }
+    });
+
+    const schemas: [where: string, options: Record<string, Property> | undefined][] = [
+      ['options.*', pick('options.')],
+      ...TIERS.map((tier): [string, Record<string, Property> | undefined] => [
+        `tierOptions.${tier}`,
+        setting(SETTINGS.tierOptions).properties?.[tier]?.properties,
+      ]),
+      ...TIERS.map((tier): [string, Record<string, Property> | undefined] => [
+        `profiles.*.options.${tier}`,
+        (setting(SETTINGS.profiles).additionalProperties as Property).properties?.options
+          ?.properties?.[tier]?.properties,
+      ]),
+    ];
+    for (const [where, options] of schemas) {
+      it(`${where} have the names and the ranges that the core accepts`, () => {
+        assert.ok(options);
+        assert.deepEqual(
+          sorted(Object.keys(options)),
+          sorted(Object.keys(generationOptionsSchema.shape)),
+        );
+        for (const [name, { minimum, maximum }] of Object.entries(options)) {
+          const accepts = (value: number) =>
+            generationOptionsSchema.safeParse({ [name]: value }).success;
+          assert.ok(minimum !== undefined && accepts(minimum), `${name} at its least`);
+          assert.ok(!accepts(minimum - 1), `${name} below its least`);
+          if (maximum === undefined) continue;
+          assert.ok(accepts(maximum), `${name} at its most`);
+          assert.ok(!accepts(maximum + 1), `${name} above its most`);
+        }
+      });
+    }
+
+    it('keepAlive takes the durations that Ollama takes', () => {
+      const pattern = new RegExp(setting(SETTINGS.keepAlive).pattern ?? '');
+      for (const good of ['', '5m', '1.5h', '1h30m', '300', '-1', '0', '300ms', '-1m', '0.5']) {
+        assert.match(good, pattern);
+      }
+      for (const bad of ['soon', '5 m', 'm', '5x', '--1', '5m!', '1.h', ' ']) {
+        assert.doesNotMatch(bad, pattern);
+      }
+    });
+  });
+
+  describe('trust', () => {
+    const { untrustedWorkspaces } = manifest.capabilities;
+
+    for (const key of [SETTINGS.host, SETTINGS.logPath]) {
+      it(`a repository cannot set ${key}`, () => {
+        assert.equal(setting(key).scope, 'machine');
+        assert.ok(
+          untrustedWorkspaces.restrictedConfigurations.includes(`${CONFIG_SECTION}.${key}`),
+        );
+      });
+    }
+
+    it('a folder that is not trusted gets limited service', () => {
+      assert.equal(untrustedWorkspaces.supported, 'limited');
+    });
+
+    it('restricted settings exist', () => {
+      for (const key of untrustedWorkspaces.restrictedConfigurations) {
+        assert.ok(key in properties, key);
+      }
+    });
+  });
+
+  it('uses no prefix but its own', () => {
+    const names = [
+      ...commandIds,
+      ...Object.keys(properties),
+      ...contributes.submenus.map((s) => s.id),
+    ];
+    for (const name of names) assert.match(name, /^ollamaIntern\./);
+    for (const { id } of contributes.languages) assert.match(id, /^ollama-intern-/);
+    const languages = contributes.languages.map(({ id }) => id);
+    for (const { language } of contributes.grammars) assert.ok(languages.includes(language));
+    for (const key of Object.keys(contributes.configurationDefaults)) {
+      assert.ok(
+        languages.some((id) => key === `[${id}]`),
+        key,
+      );
+    }
+  });
+
+  it('names only files that exist', () => {
+    for (const path of [manifest.icon, ...contributes.grammars.map((grammar) => grammar.path)]) {
+      assert.ok(existsSync(join(root, path)), path);
+    }
+  });
+});
+
+/** The settings below a prefix, by the rest of their names. */
+function pick(prefix: string): Record<string, Property> {
+  const full = `${CONFIG_SECTION}.${prefix}`;
+  return Object.fromEntries(
+    Object.entries(properties)
+      .filter(([key]) => key.startsWith(full))
+      .map(([key, property]) => [key.slice(full.length), property]),
+  );
+}
