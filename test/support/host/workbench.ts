@@ -325,12 +325,23 @@ function rowNamed(page: Page, label: string | RegExp): Locator {
 }
 
 async function runCommand(page: Page, title: string): Promise<void> {
-  const input = await openQuickInput(page);
   const query = `>${title}`;
-  await input.fill(query);
+  await fillPalette(page, query);
   const row = rowNamed(page, title);
   await clickRow(page, row, `No command "${title}" in the palette`);
   await waitUntilAccepted(page, query, row);
+}
+
+/** The palette closes when an editor takes the focus meanwhile; then it is opened again. */
+async function fillPalette(page: Page, query: string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const input = await openQuickInput(page);
+    try {
+      return await input.fill(query, { timeout: 2000 });
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
+  }
 }
 
 /** A command may open the next quick pick at once: that counts as accepted as well. */
@@ -424,9 +435,8 @@ async function editorText(page: Page): Promise<string> {
 }
 
 async function wholeEditorText(page: Page): Promise<string> {
-  await activeEditor(page)
-    .locator('.view-lines')
-    .click({ position: { x: 2, y: 2 } });
+  // Not with a click: that may scroll the page under the editor.
+  await runCommand(page, 'View: Focus Active Editor Group');
   const marker = `nothing copied ${Math.random()}`;
   await page.evaluate(`navigator.clipboard.writeText(${JSON.stringify(marker)})`);
   await page.keyboard.press('ControlOrMeta+A');
@@ -489,15 +499,14 @@ async function waitForNotification(
 ): Promise<Notification> {
   let seen: Notification[] = [];
   const matching = () => seen.find((one) => message.test(one.message));
-  await withNotifications(page, () =>
-    poll(
-      async () => {
-        seen = await readNotifications(page).catch(() => []);
-        return matching() !== undefined;
-      },
-      timeout,
-      () => `No notification ${String(message)}. There are: ${JSON.stringify(seen)}`,
-    ),
+  // The center closes by itself when a progress was the last one in it, so it is opened anew each time.
+  await poll(
+    async () => {
+      seen = await withNotifications(page, () => readNotifications(page)).catch(() => []);
+      return matching() !== undefined;
+    },
+    timeout,
+    () => `No notification ${String(message)}. There are: ${JSON.stringify(seen)}`,
   );
   return matching()!;
 }
