@@ -73,7 +73,15 @@ function packageVsix() {
   const vsce = require.resolve('@vscode/vsce/package.json').replace(/package\.json$/, 'vsce');
   execFileSync(
     process.execPath,
-    [vsce, 'package', '--no-dependencies', '--allow-missing-repository', '--skip-license', '--out', file],
+    [
+      vsce,
+      'package',
+      '--no-dependencies',
+      '--allow-missing-repository',
+      '--skip-license',
+      '--out',
+      file,
+    ],
     { stdio: 'inherit' },
   );
   if (!existsSync(file)) throw new Error('vsce made no package.');

@@ -93,6 +93,7 @@ export default ts.config(
         fetch: 'readonly',
         AbortSignal: 'readonly',
         AbortController: 'readonly',
+        performance: 'readonly',
         require: 'readonly',
         module: 'writable',
         __dirname: 'readonly',

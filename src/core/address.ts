@@ -11,16 +11,17 @@ export function parseHost(text: string): string {
   const trimmed = text.trim().replace(/^["']|["']$/g, '');
   if (trimmed === '') return DEFAULT_HOST;
   const hasScheme = /^[a-z][a-z\d+.-]*:\/\//i.test(trimmed);
-  const url = tryUrl(hasScheme ? trimmed : `http://${bracketIpv6(trimmed)}`);
+  const address = hasScheme ? trimmed : `http://${spelledOut(trimmed)}`;
+  const url = tryUrl(address);
   if (!url || !/^https?:$/.test(url.protocol) || url.hostname === '') throw badHost(text);
 
   if (!hasScheme) {
     if (url.hostname === 'ollama.com') url.protocol = 'https:';
-    else if (!/:\d+$/.test(authority(trimmed))) url.port = '11434';
+    else if (!/:\d+$/.test(authority(spelledOut(trimmed)))) url.port = '11434';
   }
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1';
   if (url.hostname === '[::]') url.hostname = '[::1]';
-  const path = url.pathname.replace(/\/+$/, '').replace(/\/(?:v1|api)$/, '');
+  const path = url.pathname.replace(/(?:\/(?:v1|api)?)+$/, '');
   return `${url.protocol}//${url.host}${path}`;
 }
 
@@ -31,7 +32,7 @@ export function isLoopback(baseUrl: string): boolean {
     hostname === 'localhost' ||
     hostname.endsWith('.localhost') ||
     hostname === '[::1]' ||
-    /^127\./.test(hostname)
+    /^127(?:\.\d+){3}$/.test(hostname)
   );
 }
 
@@ -52,8 +53,9 @@ function authority(text: string): string {
   return text.split('/', 1)[0] ?? '';
 }
 
-/** A bare `::1` has no brackets in OLLAMA_HOST; a URL wants them. */
-function bracketIpv6(text: string): string {
+/** What a URL wants: a bare `::1` has no brackets in OLLAMA_HOST, and `:11434` no host. */
+function spelledOut(text: string): string {
+  if (/^:\d+(?:\/|$)/.test(text)) return `127.0.0.1${text}`;
   const host = authority(text);
   return (host.match(/:/g)?.length ?? 0) > 1 && !host.startsWith('[')
     ? text.replace(host, `[${host}]`)

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import * as z from 'zod';
+import type * as z from 'zod';
 import { parseHost } from './address';
 import { InternError } from './errors';
 import { isPlausibleModelName, modelKey } from './ollama/names';
@@ -32,6 +32,8 @@ export interface Settings {
   keepAlive?: string;
   logPath?: string;
 }
+
+const DEFAULT_CONCURRENT = 2;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -108,10 +110,12 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
     host: chooseHost(settings, env, problems),
     profile: profileName,
     tiers,
-    maxConcurrent: Math.max(1, Math.floor(settings.maxConcurrent ?? 2)),
-    keepAlive: readKeepAlive(settings.keepAlive),
+    maxConcurrent: Number.isFinite(settings.maxConcurrent)
+      ? Math.max(1, Math.floor(settings.maxConcurrent as number))
+      : DEFAULT_CONCURRENT,
+    keepAlive: readKeepAlive(settings.keepAlive, problems),
     logPath: expandHome(
-      settings.logPath || env['INTERN_LOG_PATH'] || '~/.ollama-intern/log.ndjson',
+      text(settings.logPath) || env['INTERN_LOG_PATH'] || '~/.ollama-intern/log.ndjson',
     ),
     problems: uniqueProblems(problems),
   };
@@ -134,9 +138,9 @@ function chooseProfile(
   profiles: Record<string, Profile>,
   problems: ConfigProblem[],
 ): string {
-  const wanted = settings.profile || env['INTERN_PROFILE'] || DEFAULT_PROFILE;
-  if (profiles[wanted]) return wanted;
-  const source = settings.profile ? 'The setting' : 'INTERN_PROFILE';
+  const wanted = text(settings.profile) || env['INTERN_PROFILE'] || DEFAULT_PROFILE;
+  if (Object.hasOwn(profiles, wanted)) return wanted;
+  const source = text(settings.profile) ? 'The setting' : 'INTERN_PROFILE';
   problems.push(
     problem(
       'profile',
@@ -160,7 +164,7 @@ function chooseModel(
   profile: Profile,
   problems: ConfigProblem[],
 ): string {
-  const fromSetting = settings.tiers?.[tier]?.trim();
+  const fromSetting = text(settings.tiers?.[tier])?.trim();
   const wanted = fromSetting || env[TIER_VARIABLES[tier]]?.trim();
   if (!wanted) return profile.tiers[tier];
   if (isPlausibleModelName(wanted)) return wanted;
@@ -175,10 +179,10 @@ function chooseModel(
 }
 
 function chooseHost(settings: Settings, env: Environment, problems: ConfigProblem[]): string {
-  for (const text of [settings.host, env['OLLAMA_HOST']]) {
-    if (!text?.trim()) continue;
+  for (const host of [text(settings.host), env['OLLAMA_HOST']]) {
+    if (!host?.trim()) continue;
     try {
-      return parseHost(text);
+      return parseHost(host);
     } catch (error) {
       problems.push(
         problem(
@@ -218,16 +222,32 @@ function readTierOptions(
   return result;
 }
 
+/** Durations as Ollama reads them: one or more numbers with a unit. */
+const DURATION = /^-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/;
+
 /** Ollama takes seconds as a number and durations as text; a bare number in text would be refused. */
-function readKeepAlive(text: string | undefined): number | string | undefined {
-  const trimmed = text?.trim();
+function readKeepAlive(value: unknown, problems: ConfigProblem[]): number | string | undefined {
+  const trimmed = text(typeof value === 'number' ? String(value) : value)?.trim();
   if (!trimmed) return undefined;
   const seconds = Number(trimmed);
-  return Number.isFinite(seconds) ? seconds : trimmed;
+  if (Number.isFinite(seconds)) return seconds;
+  if (DURATION.test(trimmed)) return trimmed;
+  problems.push(
+    problem(
+      'keepAlive',
+      `"${trimmed}" is not a duration; write it like 5m, 1.5h, 300 or -1. The server decides.`,
+    ),
+  );
+  return undefined;
 }
 
 export function expandHome(path: string): string {
   return path === '~' || /^~[/\\]/.test(path) ? join(homedir(), path.slice(1)) : path;
+}
+
+/** The editor passes settings of the wrong type on as they are. */
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function positive(value: number | undefined): value is number {
@@ -240,7 +260,11 @@ function problem(setting: string, message: string): ConfigProblem {
 
 function issue(error: z.ZodError): string {
   const first = error.issues[0];
-  return first ? `${first.path.join('.') || 'value'} ${first.message}` : 'not valid';
+  if (!first) return 'not valid';
+  const what = first.message
+    .replace(/^Invalid input: .*received undefined$/, 'is missing')
+    .replace(/^Invalid input: /, '');
+  return `${first.path.join('.') || 'value'}: ${what}`;
 }
 
 /** The same mistake in every tier is one problem. */

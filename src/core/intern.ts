@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { z } from 'zod';
 import type { Attempt, Envelope, Surface } from './audit/envelope';
 import { AuditLog } from './audit/log';
 import { type Clock, systemClock } from './clock';
@@ -222,7 +221,7 @@ class InternCore implements Intern {
     this.#stops.set(record.call_id, stop);
     try {
       const stoppable = { ...options, signal: stop.signal };
-      const envelope = await this.#run(JOBS[name] as unknown as Job, input, stoppable, record);
+      const envelope = await this.#run(JOBS[name], input, stoppable, record);
       this.#log.write({ kind: 'call', tool: name, envelope: { ...envelope, result: undefined } });
       this.#tell('onEnvelope', envelope);
       return envelope as Envelope<ResultOf<N>>;
@@ -359,7 +358,7 @@ class InternCore implements Intern {
       }
       // The instructions do not shrink with the text, so a first cut may not be enough.
       const share = Math.max(0, (fit.available / fit.promptTokens) * 0.95 ** (round + 1));
-      const shorter = job.shorten(input as never, share);
+      const shorter = job.shorten(input, share);
       const lengthOf = (value: unknown): number => JSON.stringify(value).length;
       warnings.splice(
         0,
@@ -497,7 +496,7 @@ function charsOf(prompt: Prompt): number {
 }
 
 function readInput(job: Job, input: unknown): unknown {
-  const parsed = (job.input as z.ZodType).safeParse(input);
+  const parsed = job.input.safeParse(input);
   if (parsed.success) return parsed.data;
   const first = parsed.error.issues[0];
   const where = first?.path.join('.');

@@ -4,7 +4,7 @@ import {
   envelopeLine,
   type InputOf,
   type Intern,
-  InternError,
+  type InternError,
   type JobName,
   JOBS,
   type Phase,
@@ -84,7 +84,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
       query: String(++this.#count),
     });
     const answer: Answer = {
-      request: request as unknown as AnswerRequest,
+      request: request,
       text: '',
       footer: 'starting',
       running: true,

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { envelopeLine, type InputOf, type Intern, InternError, toInternError } from '../core';
+import { envelopeLine, type InputOf, type Intern, type InternError, toInternError } from '../core';
 import { showError } from './actions';
 import { COMMANDS, CONTEXTS, SCHEMES } from './ids';
 import { runWithProgress } from './jobRunner';

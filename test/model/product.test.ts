@@ -30,7 +30,9 @@ describe('the product on a real model', function () {
 
   before(async function () {
     const host = process.env['OLLAMA_HOST'];
-    const found = host ? await findOllama(host) : await startEmbedded();
+    const found = host
+      ? await findOllama(host)
+      : await startEmbedded(process.env['OLLAMA_INTERN_GGUF']);
     if (!found || 'reason' in found) {
       if (host) throw new Error(`No Ollama with a model that writes answers at ${host}.`);
       console.log(`      skipped: ${found && 'reason' in found ? found.reason : 'no model'}`);

@@ -54,7 +54,7 @@ const suites = {
   },
   ollama: {
     run: runMocha,
-    specs: ['test/conformance/**/*.test.ts', 'test/model/**/*.test.ts'],
+    specs: ['test/conformance/**/*.test.ts', 'test/model/product.test.ts'],
     timeout: 5 * minute,
     limit: 30 * minute,
     prepare: requireOllama,

@@ -72,7 +72,7 @@ export function envelopeLine(envelope: Envelope): string {
       ? `${envelope.tier_used} (instead of ${envelope.fallback_from})`
       : envelope.tier_used,
     envelope.degraded
-      ? `${envelope.backend}, degraded: ${envelope.degrade_reason ?? ''}`
+      ? `${envelope.backend}, degraded${envelope.degrade_reason ? `: ${envelope.degrade_reason}` : ''}`
       : envelope.backend,
     envelope.model,
     `${number.format(envelope.tokens_in)}→${number.format(envelope.tokens_out)} tokens`,
@@ -91,21 +91,22 @@ export function envelopeLine(envelope: Envelope): string {
 export function residencyText(residency: Residency | null): string | undefined {
   if (!residency) return undefined;
   if (!residency.in_vram) return 'not loaded';
-  if (residency.size_vram_bytes === 0) return 'on the CPU';
+  const evicted = residency.evicted ? ', evicted before' : '';
+  if (residency.size_vram_bytes === 0) return `on the CPU${evicted}`;
   const share = Math.min(1, residency.size_vram_bytes / Math.max(1, residency.size_bytes));
   // Never round a spill up to "all of it".
-  const percent = share === 1 ? 100 : Math.min(99, Math.round(share * 100));
-  return `${percent} % in VRAM${residency.evicted ? ', evicted before' : ''}`;
+  const percent = share === 1 ? 100 : Math.min(99, Math.max(1, Math.round(share * 100)));
+  return `${percent} % in VRAM${evicted}`;
 }
 
 export function formatRate(rate: number): string {
-  return rate < 10 ? rate.toFixed(1) : number.format(Math.round(rate));
+  return rate < 9.95 ? rate.toFixed(1) : number.format(Math.round(rate));
 }
 
 /** `340 ms`, `5.1 s`, `2 min 5 s`. */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
   const seconds = Math.round(ms / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

@@ -66,7 +66,7 @@ export class AuditLog {
   async #append(line: string): Promise<void> {
     try {
       if (!this.#ready) await this.#prepare();
-      await appendFile(this.path, line, { flag: 'a', mode: 0o600 });
+      await this.#appendLine(line);
       await this.#rotate();
       this.#failed = false;
     } catch (error) {
@@ -76,18 +76,38 @@ export class AuditLog {
     }
   }
 
+  async #appendLine(line: string): Promise<void> {
+    try {
+      await appendFile(this.path, line, { flag: 'a', mode: 0o600 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      // Somebody deleted the folder.
+      await this.#prepare();
+      await appendFile(this.path, line, { flag: 'a', mode: 0o600 });
+    }
+  }
+
   async #prepare(): Promise<void> {
     const created = await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
     if (created) await chmod(dirname(this.path), 0o700);
-    await appendFile(this.path, '', { flag: 'a', mode: 0o600 });
-    // A file made by another program may be readable by others.
-    await chmod(this.path, 0o600);
+    const file = await open(this.path, 'a', 0o600);
+    try {
+      // A file made by another program may be readable by others.
+      await file.chmod(0o600);
+    } finally {
+      await file.close();
+    }
     this.#ready = true;
   }
 
   async #rotate(): Promise<void> {
-    if ((await stat(this.path)).size < this.#rotateBytes) return;
-    await rename(this.path, `${this.path}.1`);
+    try {
+      if ((await stat(this.path)).size < this.#rotateBytes) return;
+      await rename(this.path, `${this.path}.1`);
+    } catch (error) {
+      // Another window was quicker.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
     this.#ready = false;
   }
 }
@@ -98,11 +118,14 @@ const TAIL_BYTES = 512 * 1024;
 /** The latest lines, newest first. Lines that others wrote are kept, lines that are no JSON are skipped. */
 export async function tailLog(path: string, limit: number): Promise<LogLine[]> {
   const lines: LogLine[] = [];
-  const text = await readEnd(path, TAIL_BYTES);
-  for (const line of text.split('\n').reverse()) {
+  // Right after a rotation the latest lines are in the file that was set aside.
+  for (const file of [path, `${path}.1`]) {
     if (lines.length >= limit) break;
-    const parsed = parseLogLine(line);
-    if (parsed) lines.push(parsed);
+    for (const line of (await readEnd(file, TAIL_BYTES)).split('\n').reverse()) {
+      if (lines.length >= limit) break;
+      const parsed = parseLogLine(line);
+      if (parsed) lines.push(parsed);
+    }
   }
   return lines;
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { dataRule, fence } from './fence';
+import { dataRule, fence, plainName } from './fence';
 import { defineJob } from './job';
 
 /** Room for an answer that rewrites the selection and adds to it. Tokens. */
@@ -47,7 +47,7 @@ export const draft = defineJob({
       .filter(Boolean)
       .join('\n');
     const user = [
-      source ? `File: ${source}` : '',
+      source ? `File: "${plainName(source)}"` : '',
       context?.text ?? '',
       text ? selection.text : 'The selection is empty: write new text for this place.',
       `Instruction: ${instruction}`,
@@ -62,8 +62,8 @@ export const draft = defineJob({
       numPredict: Math.max(LEAST_ANSWER, Math.ceil((text.length * 2) / CHARS_PER_TOKEN)),
     };
   },
-  parse(answer, { text }) {
-    const { code, outside } = unfence(answer);
+  parse(answer, { text, language }) {
+    const { code, outside } = unfence(answer, language);
     const warnings = outside
       ? ['The model wrote an explanation around the draft; it was left out.']
       : [];
@@ -81,29 +81,33 @@ const PROSE = new Set([
   'git-commit',
 ]);
 
-/** The inside of a Markdown fence when the answer has one, and whether anything stood outside of it. */
-export function unfence(answer: string): { code: string; outside: boolean } {
+/** Languages of a fence that holds a whole text. */
+const WHOLE = new Set(['', 'md', 'markdown', 'text', 'txt', 'plaintext']);
+
+/**
+ * The inside of the Markdown fence that the whole answer is wrapped in, and whether anything stood outside of it.
+ * Where prose is written a fence may well belong to the text; where code is written one at the edge of a line does not.
+ */
+export function unfence(answer: string, language?: string): { code: string; outside: boolean } {
   const lines = answer.replace(/\r\n/g, '\n').split('\n');
-  const open = lines.findIndex((line) => /^\s*(```|~~~)/.test(line));
+  const open = lines.findIndex((line) => /^ {0,3}(```|~~~)/.test(line));
+  const [, mark = '', info = ''] = /^ {0,3}(`{3,}|~{3,})\s*(\S*)/.exec(lines[open] ?? '') ?? [];
   if (open === -1) return { code: answer, outside: false };
-  const mark = /^\s*(`{3,}|~{3,})/.exec(lines[open] ?? '')?.[1] ?? '```';
-  let close = lines.length;
-  for (let i = lines.length - 1; i > open; i--) {
-    if ((lines[i] ?? '').trim() === mark) {
-      close = i;
-      break;
-    }
-  }
+  const last = lines.findLastIndex((line) => line.trim() === mark);
+  const close = last > open ? last : lines.length;
+  const code = lines.slice(open + 1, close).join('\n');
   const rest = [...lines.slice(0, open), ...lines.slice(close + 1)].join('').trim();
-  // A fence far into prose is part of a document, not a wrapper around code.
-  if (rest.length > lines.slice(open + 1, close).join('\n').length)
-    return { code: answer, outside: false };
-  return { code: lines.slice(open + 1, close).join('\n'), outside: rest !== '' };
+  const isProse = !language || PROSE.has(language);
+  const isWrapper = (WHOLE.has(info) || info === language) && rest.length <= code.length;
+  if (isProse && !isWrapper) return { code: answer, outside: false };
+  return { code, outside: rest !== '' };
 }
 
 /** Gives the draft the blank edges of the text it replaces: models trim, files should not jump. */
 function matchEdges(code: string, original: string): string {
   const body = code.replace(/^\s*\n/, '').trimEnd();
+  if (original.trim() === '') return body;
+  const start = /^(?:[^\S\n]*\n)*/.exec(original)?.[0] ?? '';
   const end = /\s*$/.exec(original)?.[0] ?? '';
-  return original.trim() === '' ? body : body + end;
+  return start + body + end;
 }

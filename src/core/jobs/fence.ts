@@ -17,6 +17,11 @@ export function fence(label: string, text: string, nonce = randomBytes(4).toStri
   return { open, close, text: `${open}\n${text}\n${close}` };
 }
 
+/** A file's name as it may stand outside the marks: a name is chosen by whoever made the file. */
+export function plainName(name: string): string {
+  return name.replace(/[\p{C}\p{Zl}\p{Zp}"<>]+/gu, ' ').slice(0, 100);
+}
+
 /** What every prompt says about the marks. */
 export function dataRule(fenced: Fenced): string {
   return (

@@ -45,5 +45,5 @@ export function defineJob<I extends z.ZodType, R>(job: Job<I, R>): Job<I, R> {
   return job;
 }
 
-export type JobInput<J> = J extends Job<infer I, infer _R> ? z.input<I> : never;
-export type JobResult<J> = J extends Job<infer _I, infer R> ? R : never;
+export type JobInput<J> = J extends Job<infer I> ? z.input<I> : never;
+export type JobResult<J> = J extends Job<z.ZodType, infer R> ? R : never;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { defineJob, type Job } from './job';
-import { dataRule, fence } from './fence';
+import { dataRule, fence, plainName } from './fence';
 
 /** Words to tokens, with room for a sentence more than asked for. */
 const TOKENS_PER_WORD = 2.5;
@@ -42,7 +42,7 @@ function defineSummary(
         'Answer with the summary alone, in the language of the text (English for code), without a heading.',
       ].join('\n');
       const what = [
-        source ? `The text is from ${source}` : 'Here is the text',
+        source ? `The text is from "${plainName(source)}"` : 'Here is the text',
         language ? ` (${language})` : '',
         focus ? `. Pay special attention to: ${focus}` : '',
       ].join('');

@@ -1,6 +1,6 @@
 import request from 'undici/lib/api/api-request.js';
 import type Dispatcher from 'undici/types/dispatcher';
-import { cancelledError, InternError } from '../errors';
+import { cancelledError, InternError, toInternError } from '../errors';
 import { LineDecoder, LineTooLongError } from './ndjson';
 import {
   embedSchema,
@@ -324,7 +324,12 @@ export class OllamaClient {
         const message = typeof line.error === 'string' ? line.error : JSON.stringify(line.error);
         throw streamError(message, context, isPartial());
       }
-      onLine(line);
+      try {
+        onLine(line);
+      } catch (error) {
+        // A listener's own failure says nothing about the connection.
+        throw toInternError(error);
+      }
     };
     try {
       for await (const chunk of response.body) decoder.push(chunk as Uint8Array).forEach(handle);
@@ -419,7 +424,7 @@ export class OllamaClient {
 function parseLine(text: string): StreamLine | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as StreamLine) : undefined;
+    return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
     return undefined;
   }

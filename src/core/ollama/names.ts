@@ -22,10 +22,10 @@ export function sameModel(a: string, b: string): boolean {
 
 /** Names that a signed-in daemon runs in the cloud: `m:cloud`, `m:20b-cloud`, in any case. */
 export function isCloudName(name: string): boolean {
-  return /(?::|-)cloud$/i.test(name.trim()) && name.includes(':');
+  return /:(?:[^/:]+-)?cloud$/i.test(name.trim());
 }
 
 /** Whether a setting's text can be a model name at all. Deliberately wide: the server has the last word. */
 export function isPlausibleModelName(name: string): boolean {
-  return /^[\w.-]+(?::\d+)?(?:\/[\w.-]+)*(?::[\w.-]+)?$/.test(name.trim());
+  return /^[\w.-]+(?::\d+)?(?:\/[\w.-]+)*(?::[\w.-]+){0,2}$/.test(name.trim());
 }

@@ -54,7 +54,7 @@ const RULES: readonly Rule[] = [
     ],
   },
   {
-    pattern: /does not support (thinking|tools|insert|chat|generate|vision|embeddings?)/i,
+    pattern: /does not support (thinking|tools|insert|chat|generate|vision)/i,
     code: 'bad_input',
     message: (m, c) => `${model(c)} does not support ${m[1]?.toLowerCase() ?? 'this'}.`,
     hint: 'Choose a model with that capability for this tier.',
@@ -187,7 +187,8 @@ export function httpError(
 export function streamError(text: string, context: WireContext, partial: boolean): InternError {
   const error = httpError(500, JSON.stringify({ error: text }), context);
   const details = { status: undefined, partial };
-  if (error.code !== 'bad_input') return error.with({ details });
+  const known = matchRule(readErrorBody(JSON.stringify({ error: text })).text, context);
+  if (known && error.code !== 'bad_input') return error.with({ details });
   // The request was accepted: what fails now is the answer.
   return error.with({
     code: 'server',
@@ -281,7 +282,8 @@ const REASONS: readonly [RegExp, string][] = [
   [/ECONNREFUSED/, 'nothing is listening there'],
   [/ENOTFOUND|EAI_AGAIN/, 'the host name is unknown'],
   [/ETIMEDOUT|CONNECT_TIMEOUT|EHOSTUNREACH|ENETUNREACH/, 'the host does not answer'],
-  [/CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO/, 'its certificate is not trusted'],
+  [/CERT|SELF_SIGNED|UNABLE_TO/, 'its certificate is not trusted'],
+  [/TLS|SSL|EPROTO/, 'no secure connection could be made'],
 ];
 
 function matchRule(text: string, context: WireContext): InternErrorInit | undefined {
@@ -296,11 +298,17 @@ function matchRule(text: string, context: WireContext): InternErrorInit | undefi
       actions: rule.actions?.(context),
       details: {
         capability:
-          rule.capability ?? (match[0].startsWith('does not support') ? match[1] : undefined),
+          rule.capability ??
+          (match[0].startsWith('does not support') ? capabilityOf(match[1]) : undefined),
       },
     };
   }
   return undefined;
+}
+
+/** As /api/show spells it. */
+function capabilityOf(word: string | undefined): string | undefined {
+  return word === 'chat' || word === 'generate' ? 'completion' : word;
 }
 
 function byStatus(status: number, context: WireContext): InternErrorInit {

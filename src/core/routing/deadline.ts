@@ -11,6 +11,9 @@ export class Deadline {
   readonly #parent: AbortSignal | undefined;
   #timer: Timer | undefined;
   #expiresAt = Infinity;
+  /** When the timer fires: no later than the armed time. */
+  #wakesAt = Infinity;
+  #disposed = false;
   #onExpiry: (() => void) | undefined;
   readonly #onParentAbort = (): void => this.abort(abortReason(this.#parent));
 
@@ -27,14 +30,21 @@ export class Deadline {
 
   /** Runs `onExpiry` once `ms` milliseconds have passed without another call of `arm` or `disarm`. */
   arm(ms: number, onExpiry: () => void): void {
+    if (this.#disposed) return;
     this.#onExpiry = onExpiry;
-    this.#expiresAt = this.#clock.monotonic() + ms;
-    this.#timer ??= this.#startTimer(ms);
+    this.#expireIn(ms);
   }
 
   /** Starts the armed time again, as long as before or as long as said. */
   extend(ms: number): void {
+    if (this.#expiresAt !== Infinity) this.#expireIn(ms);
+  }
+
+  #expireIn(ms: number): void {
     this.#expiresAt = this.#clock.monotonic() + ms;
+    if (this.#timer && this.#wakesAt <= this.#expiresAt) return;
+    this.#timer?.cancel();
+    this.#timer = this.#startTimer(ms);
   }
 
   disarm(): void {
@@ -50,11 +60,13 @@ export class Deadline {
 
   /** Lets go of the timer and of the caller's signal. */
   dispose(): void {
+    this.#disposed = true;
     this.disarm();
     this.#parent?.removeEventListener('abort', this.#onParentAbort);
   }
 
   #startTimer(ms: number): Timer {
+    this.#wakesAt = this.#clock.monotonic() + ms;
     return this.#clock.setTimeout(() => {
       this.#timer = undefined;
       const left = this.#expiresAt - this.#clock.monotonic();
@@ -79,7 +91,10 @@ export async function orAborted<T>(
   signal: AbortSignal | undefined,
 ): Promise<T> {
   if (!signal) return promise;
-  if (signal.aborted) throw abortReason(signal);
+  if (signal.aborted) {
+    promise.catch(() => {});
+    throw abortReason(signal);
+  }
   let onAbort!: () => void;
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => reject(abortReason(signal));

@@ -48,10 +48,10 @@ export class ResidencyTracker {
     const evicted: string[] = [];
     this.#latest = new Map(models.map((m) => [modelKey(m.name), m]));
 
+    for (const key of this.#warm.keys()) if (!this.#latest.has(key)) this.#warm.delete(key);
     for (const [key, seen] of this.#seen) {
       if (this.#latest.has(key)) continue;
       this.#seen.delete(key);
-      this.#warm.delete(key);
       if (now < seen.expiresAt - EXPIRY_SLACK_MS) {
         this.#lost.add(key);
         evicted.push(key);

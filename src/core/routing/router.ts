@@ -118,7 +118,7 @@ export class Router {
           numCtx,
         };
       } catch (thrown) {
-        if (thrown === last) throw last;
+        if (thrown instanceof RouteError) throw thrown;
         const error = toInternError(thrown);
         attempts.push(this.#attempt(target, error.code, startedAt));
         const next = targets[index + 1];

@@ -18,8 +18,12 @@ export async function showInBrowser(scene: Scene): Promise<Shown> {
     await workbench.runCommand('Ollama Intern: Summarize Selection');
     const summary = await readAnswer(workbench);
     await workbench.screenshot(scene.screenshot);
-    const { url, close } = workbench;
-    return { summary, address: url, screenshot: scene.screenshot, close };
+    return {
+      summary,
+      address: workbench.url,
+      screenshot: scene.screenshot,
+      close: () => workbench.close(),
+    };
   } catch (error) {
     await workbench.screenshot(scene.screenshot.replace(/\.png$/, '-failed.png'));
     await workbench.close();
