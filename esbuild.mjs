@@ -79,6 +79,7 @@ function packageVsix() {
       '--no-dependencies',
       '--allow-missing-repository',
       '--skip-license',
+      '--no-rewrite-relative-links',
       '--out',
       file,
     ],
