@@ -7,6 +7,7 @@ import {
   hostLabel,
   type Intern,
   type InternError,
+  isLoopback,
   JOBS,
   phaseText,
   type RunningCall,
@@ -129,7 +130,11 @@ export class StatusBar implements vscode.Disposable {
       line(`Last call: ${title(this.#latest.job)}, ${formatDuration(this.#latest.elapsed_ms)}`);
       line(envelopeLine(this.#latest));
     }
-    line(`Local: ${hostLabel(config.host)} · nothing leaves this machine`);
+    line(
+      isLoopback(config.host)
+        ? `Local: ${hostLabel(config.host)} · nothing leaves this machine`
+        : `Local: ${hostLabel(config.host)} · prompts go to that machine`,
+    );
     line(
       `Profile ${config.profile}: ${GENERATIVE_TIERS.map((t) => `${t} ${config.tiers[t].model}`).join(', ')}`,
     );

@@ -93,6 +93,9 @@ describe('the main job', () => {
     await wb.runCommand('Ollama Intern: Summarize Selection');
     const item = await wb.statusBarItem(/loading hermes3:8b, [1-5] s/);
     assert.ok(item.text);
+    await wb.waitForNotification(
+      /Summarizing the selection in queue\.ts.*loading hermes3:8b, \d s/s,
+    );
     await poll(
       async () => /loading hermes3:8b, \d s/.test(await answer(wb)),
       5_000,
