@@ -1,9 +1,9 @@
 import { benchActivation } from './activation';
 import { type Figure, print } from './report';
-import { benchRun } from './run';
+import { benchRun, benchStream } from './run';
 
 async function main(): Promise<void> {
-  const figures: Figure[] = [...benchActivation(), ...(await benchRun())];
+  const figures: Figure[] = [...benchActivation(), ...(await benchRun()), ...(await benchStream())];
   print(figures, process.argv.includes('--json'));
 }
 

@@ -26,6 +26,9 @@ export interface LogLine extends LogEvent {
 /** The file is set aside as `.1` when it has grown past this. Bytes. */
 const ROTATE_BYTES = 20 * 1024 * 1024;
 
+/** The size is looked at this many times while the file grows to its limit. */
+const ROTATE_CHECKS = 100;
+
 /**
  * The audit trail: one JSON line an event, appended in one write so that several processes can share the file.
  * A log that cannot be written never fails a call; `onProblem` hears of it once.
@@ -38,6 +41,8 @@ export class AuditLog {
   #tail: Promise<void> = Promise.resolve();
   #ready = false;
   #failed = false;
+  /** Characters written since the size was looked at; others write too. */
+  #unchecked = Infinity;
 
   constructor(
     path: string,
@@ -67,7 +72,8 @@ export class AuditLog {
     try {
       if (!this.#ready) await this.#prepare();
       await this.#appendLine(line);
-      await this.#rotate();
+      this.#unchecked += line.length;
+      if (this.#unchecked >= this.#rotateBytes / ROTATE_CHECKS) await this.#rotate();
       this.#failed = false;
     } catch (error) {
       this.#ready = false;
@@ -101,6 +107,7 @@ export class AuditLog {
   }
 
   async #rotate(): Promise<void> {
+    this.#unchecked = 0;
     try {
       if ((await stat(this.path)).size < this.#rotateBytes) return;
       await rename(this.path, `${this.path}.1`);

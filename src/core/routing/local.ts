@@ -13,6 +13,10 @@ import type { Residency, ResidencyTracker } from './residency';
 /** A load that takes longer than this is shown. Milliseconds. */
 const SHOW_LOADING_AFTER_MS = 300;
 const LOADING_TICK_MS = 1_000;
+/** Progress and the re-arming of the silence need no finer grain. Milliseconds. */
+const TELL_WRITING_EVERY_MS = 50;
+/** A look at the server's memory is good for this long: what runs through at once shares one. Milliseconds. */
+const LOOK_IS_FRESH_MS = 1_000;
 /** A resident model answers a load request at once; slower than this and it is really loading. Milliseconds. */
 const RESIDENT_ANSWERS_WITHIN_MS = 1_000;
 
@@ -98,6 +102,7 @@ class Attempt {
   #answering = false;
   #budgetStarted = false;
   #tokens = 0;
+  #toldAt = -Infinity;
 
   constructor(
     private readonly d: Dependencies,
@@ -294,8 +299,12 @@ class Attempt {
     this.listener.onDelta(text);
   }
 
+  /** Runs for every token: what costs more than an addition happens now and then. */
   #progress(): void {
     this.#tokens++;
+    const now = this.d.clock.monotonic();
+    if (now - this.#toldAt < TELL_WRITING_EVERY_MS) return;
+    this.#toldAt = now;
     if (this.call.streamed) this.deadline.extend(this.target.tier.budgetMs);
     this.listener.onPhase({ phase: 'writing', model: this.target.model, tokens: this.#tokens });
   }
@@ -341,6 +350,7 @@ class Attempt {
 
   /** Whether the look at the server's memory succeeded. A call never fails because of it. */
   #look(): Promise<boolean> {
+    if (this.d.residency.isFresh(LOOK_IS_FRESH_MS)) return Promise.resolve(true);
     return orAborted(
       ask(this.d.clock, (signal) => this.#lookOrFail(signal), this.deadline.signal),
       this.deadline.signal,

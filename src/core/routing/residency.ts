@@ -37,6 +37,8 @@ export class ResidencyTracker {
   readonly #warm = new Map<string, Warm>();
   readonly #lost = new Set<string>();
   #latest = new Map<string, PsModel>();
+  /** Monotonic milliseconds. */
+  #lookedAt = -Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -46,6 +48,7 @@ export class ResidencyTracker {
   record(models: readonly PsModel[]): string[] {
     const now = this.#clock.now();
     const evicted: string[] = [];
+    this.#lookedAt = this.#clock.monotonic();
     this.#latest = new Map(models.map((m) => [modelKey(m.name), m]));
 
     for (const key of this.#warm.keys()) if (!this.#latest.has(key)) this.#warm.delete(key);
@@ -71,6 +74,11 @@ export class ResidencyTracker {
       });
     }
     return evicted;
+  }
+
+  /** Whether the last look is younger than this. Milliseconds. */
+  isFresh(ms: number): boolean {
+    return this.#clock.monotonic() - this.#lookedAt < ms;
   }
 
   /** The model's place in memory as last seen. */
@@ -104,6 +112,7 @@ export class ResidencyTracker {
 
   /** Something was loaded: anything else may have been pushed out. */
   loaded(model: string): void {
+    this.#lookedAt = -Infinity;
     for (const key of this.#warm.keys()) if (key !== modelKey(model)) this.#warm.delete(key);
   }
 
@@ -113,6 +122,7 @@ export class ResidencyTracker {
     this.#seen.clear();
     this.#lost.clear();
     this.#latest.clear();
+    this.#lookedAt = -Infinity;
   }
 
   /** Whether the model may be called without making sure first that it is loaded. */
