@@ -5,6 +5,7 @@ import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
+import { ServerTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
@@ -16,20 +17,25 @@ export interface Api {
 
 /** Builds the core and hands it to each surface. Sends nothing: the first request is the first call's. */
 export function activate(context: vscode.ExtensionContext): Api {
+  const tokens = new ServerTokens(context.secrets);
   const intern = createIntern({
     settings: readSettings(),
     store: new MementoStore(context.globalState),
+    tokens: (origin) => tokens.get(origin),
   });
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
-  const run = (command: string): void => void vscode.commands.executeCommand(command);
+  const run = (command: string, ...args: unknown[]): void =>
+    void vscode.commands.executeCommand(command, ...args);
   const dashboard = new DashboardPanel({
     extensionUri: context.extensionUri,
     intern,
     stopCall: (callId) => void intern.stop(callId),
     openLog: () => run(COMMANDS.showLog),
     pickProfile: () => run(COMMANDS.selectProfile),
+    startServer: () => run(COMMANDS.startServer),
+    openSettings: (setting) => run(COMMANDS.openSettings, setting),
   });
 
   context.subscriptions.push(
@@ -38,6 +44,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     drafts,
     dashboard,
     new StatusBar(intern),
+    tokens.follow(intern),
     onSettingsChanged(() => intern.configure(readSettings())),
     intern.listen({
       onError: (error, job) => log.error(`${job}: ${error.code}: ${error.message}`),
@@ -49,7 +56,7 @@ export function activate(context: vscode.ExtensionContext): Api {
         );
       },
     }),
-    ...registerCommands({ intern, answers, drafts, showDashboard: () => dashboard.show() }),
+    ...registerCommands({ intern, answers, drafts, tokens, showDashboard: () => dashboard.show() }),
     { dispose: () => void intern.dispose() },
   );
   return { intern };

@@ -4,6 +4,9 @@ import type * as z from 'zod';
 import { parseHost } from './address';
 import { InternError } from './errors';
 import { isPlausibleModelName, modelKey } from './ollama/names';
+import type { NetworkConfig } from './ollama/network';
+import { parseProxy, type Proxy, splitRules } from './ollama/proxy';
+import { isHeaderValue, readHeaders } from './ollama/tokens';
 import {
   BUILTIN_PROFILES,
   DEFAULT_CONTEXT_WINDOW,
@@ -31,6 +34,21 @@ export interface Settings {
   maxConcurrent?: number;
   keepAlive?: string;
   logPath?: string;
+  network?: NetworkSettings;
+}
+
+/** How the server is reached. Each may be of the wrong type: the editor passes on what was written. */
+export interface NetworkSettings {
+  /** Wins over HTTPS_PROXY, HTTP_PROXY and ALL_PROXY. */
+  proxy?: string;
+  /** Hosts without a proxy, beside those of NO_PROXY: `host`, `.suffix`, `*.suffix`, `host:port`, `*`. */
+  noProxy?: readonly string[];
+  /** The value of `Proxy-Authorization`, instead of the credentials in the proxy's address. */
+  proxyAuthorization?: string;
+  /** Certificates of private authorities, in PEM form. */
+  caFile?: string;
+  /** Sent with every request to the server; `${token}` stands for its token. */
+  headers?: Readonly<Record<string, string>>;
 }
 
 const DEFAULT_CONCURRENT = 2;
@@ -106,6 +124,7 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
     };
   }
   shareWindows(tiers);
+  problems.push(...resolveNetwork(settings.network, env).problems);
   return {
     host: chooseHost(settings, env, problems),
     profile: profileName,
@@ -119,6 +138,54 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
     ),
     problems: uniqueProblems(problems),
   };
+}
+
+/** How the server is reached; apart from the config, because it holds secrets that no surface may show. */
+export function resolveNetwork(
+  settings: NetworkSettings = {},
+  env: Environment,
+): { network: NetworkConfig; problems: ConfigProblem[] } {
+  const problems: ConfigProblem[] = [];
+  const report = (setting: string, message: string): void =>
+    void problems.push({ setting, message });
+  const authorization = text(settings.proxyAuthorization)?.trim() || undefined;
+  const isSendable = authorization === undefined || isHeaderValue(authorization);
+  if (!isSendable) {
+    report('http.proxyAuthorization', 'The proxy authorization cannot be sent. It is ignored.');
+  }
+  // The address may hold a password, so it is not repeated.
+  const proxy = (setting: string, address: string | undefined): Proxy | undefined => {
+    if (!address?.trim()) return undefined;
+    const parsed = parseProxy(address.trim(), isSendable ? authorization : undefined);
+    if (!parsed) report(setting, `${setting} is not an address of an HTTP proxy. It is ignored.`);
+    return parsed;
+  };
+  const fromSetting = proxy('http.proxy', text(settings.proxy));
+  const fromEnv = (scheme: string): Proxy | undefined => {
+    const name = [scheme, 'ALL_PROXY'].flatMap((n) => [n.toLowerCase(), n]).find((n) => env[n]);
+    return name === undefined ? undefined : proxy(name, env[name]);
+  };
+  const listed: unknown = settings.noProxy;
+  return {
+    network: {
+      http: fromSetting ?? fromEnv('HTTP_PROXY'),
+      https: fromSetting ?? fromEnv('HTTPS_PROXY'),
+      bypass: [
+        ...(Array.isArray(listed) ? listed.flatMap((rule) => splitRules(text(rule))) : []),
+        ...splitRules(env['no_proxy'] || env['NO_PROXY']),
+      ],
+      caFile: expandedFile(text(settings.caFile)),
+      extraFile: env['NODE_EXTRA_CA_CERTS'] || undefined,
+      headers: readHeaders(settings.headers, (message) =>
+        report('ollamaIntern.network.headers', message),
+      ),
+    },
+    problems,
+  };
+}
+
+function expandedFile(path: string | undefined): string | undefined {
+  return path?.trim() ? expandHome(path.trim()) : undefined;
 }
 
 /** Tiers that share a model get the largest of their windows, so that changing tier never reloads it. */

@@ -22,6 +22,7 @@ export type ErrorAction =
   | { kind: 'open_setting'; setting: string }
   | { kind: 'shorten' }
   | { kind: 'sign_in'; url: string }
+  | { kind: 'set_token' }
   | { kind: 'retry' };
 
 /** Facts behind an error. Only numbers and names: safe to log. */

@@ -34,6 +34,7 @@ export {
   type Config,
   type ConfigProblem,
   type Environment,
+  type NetworkSettings,
   resolveConfig,
   type Settings,
 } from './config';
@@ -41,6 +42,7 @@ export { type ErrorAction, type ErrorCode, InternError, toInternError } from './
 export { hostLabel, isLoopback } from './address';
 export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
 export { sameModel } from './ollama/names';
 export type { PsModel } from './ollama/schemas';

@@ -1,16 +1,26 @@
 import { randomUUID } from 'node:crypto';
+import type { LookupFunction } from 'node:net';
 import type { Attempt, Envelope, Surface } from './audit/envelope';
 import { AuditLog } from './audit/log';
 import { type Clock, systemClock } from './clock';
-import { type Config, type Environment, resolveConfig, type Settings } from './config';
+import { parseHost } from './address';
+import {
+  type Config,
+  type ConfigProblem,
+  type Environment,
+  resolveConfig,
+  resolveNetwork,
+  type Settings,
+} from './config';
 import { cancelledError, InternError, toInternError } from './errors';
 import type { Job, Prompt } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { Catalogue } from './models/catalogue';
 import { TokenEstimator } from './models/tokens';
 import { OllamaClient, type PullProgress } from './ollama/client';
-import { createAgent } from './ollama/network';
+import { Connections, type NetworkConfig } from './ollama/network';
 import type { PsModel } from './ollama/schemas';
+import { Tokens, type TokenSource } from './ollama/tokens';
 import type { Phase } from './routing/call';
 import { abortReason, ask } from './routing/deadline';
 import { Limiter } from './routing/limiter';
@@ -28,6 +38,10 @@ export interface InternOptions {
   /** Keeps what is learned about models. Default: forgets at the end of the process. */
   store?: Store;
   clock?: Clock;
+  /** Where the tokens of servers behind a reverse proxy are kept. Default: only those of `setToken`. */
+  tokens?: TokenSource;
+  /** Finds the address of a host name. Default: the system does. */
+  lookup?: LookupFunction;
 }
 
 export interface RunOptions {
@@ -78,6 +92,8 @@ export interface Intern {
   readonly models: Models;
   /** Takes over new settings at once; running calls keep theirs. */
   configure(settings: Settings): void;
+  /** The bearer token of a reverse proxy before that server; undefined: none. It cannot be read back. */
+  setToken(address: string, token: string | undefined): void;
   listen(listener: InternListener): { dispose(): void };
   /** Resolves when the audit trail is written. */
   flush(): Promise<void>;
@@ -108,7 +124,10 @@ class InternCore implements Intern {
   readonly #clock: Clock;
   readonly #env: Environment;
   readonly #store: Store;
-  readonly #agent = createAgent();
+  readonly #tokens: Tokens;
+  readonly #lookup: LookupFunction | undefined;
+  /** In use, and those before them that running calls still have. */
+  readonly #allConnections = new Set<Connections>();
   readonly #listeners = new Set<InternListener>();
   readonly #running = new Map<string, RunningCall>();
   readonly #stops = new Map<string, AbortController>();
@@ -118,6 +137,10 @@ class InternCore implements Intern {
   readonly #limiter: Limiter;
   readonly #router: Router;
   #config: Config;
+  #network: NetworkConfig;
+  #connections: Connections;
+  /** Of certificate files: they are known only when the files are read. */
+  #certificateProblems: ConfigProblem[] = [];
   #client: OllamaClient;
   #local: LocalBackend;
   #log: AuditLog;
@@ -126,7 +149,11 @@ class InternCore implements Intern {
     this.#clock = options.clock ?? systemClock;
     this.#env = options.env ?? process.env;
     this.#store = options.store ?? new MemoryStore();
+    this.#tokens = new Tokens(options.tokens);
+    this.#lookup = options.lookup;
     this.#config = resolveConfig(options.settings ?? {}, this.#env);
+    this.#network = resolveNetwork(options.settings?.network, this.#env).network;
+    this.#connections = this.#newConnections();
     this.#estimator = new TokenEstimator(this.#store);
     this.#residency = new ResidencyTracker(this.#clock);
     this.#catalogue = new Catalogue(() => this.#client, this.#clock);
@@ -185,16 +212,22 @@ class InternCore implements Intern {
     const before = this.#config;
     this.#config = resolveConfig(settings, this.#env);
     this.#limiter.setLimit(this.#config.maxConcurrent);
-    if (before.host !== this.#config.host) {
+    const isOtherHost = before.host !== this.#config.host;
+    const isOtherWay = this.#renewConnections(settings) || isOtherHost;
+    if (isOtherWay) {
       this.#client = this.#newClient();
       this.#catalogue.refresh();
-      this.#residency.reset();
     }
-    if (before.host !== this.#config.host || before.keepAlive !== this.#config.keepAlive) {
-      this.#local = this.#newLocal();
-    }
+    if (isOtherHost) this.#residency.reset();
+    if (isOtherWay || before.keepAlive !== this.#config.keepAlive) this.#local = this.#newLocal();
+    this.#config.problems.push(...this.#certificateProblems);
     if (before.logPath !== this.#config.logPath) this.#log = this.#newLog();
     this.#tell('onConfig', this.#config);
+  }
+
+  setToken(address: string, token: string | undefined): void {
+    this.#tokens.set(parseHost(address), token);
+    this.#catalogue.refresh();
   }
 
   listen(listener: InternListener): { dispose(): void } {
@@ -219,6 +252,7 @@ class InternCore implements Intern {
     if (options.signal?.aborted) onAbort();
     else options.signal?.addEventListener('abort', onAbort, { once: true });
     this.#stops.set(record.call_id, stop);
+    const release = this.#connections.use();
     try {
       const stoppable = { ...options, signal: stop.signal };
       const envelope = await this.#run(JOBS[name], input, stoppable, record);
@@ -232,6 +266,7 @@ class InternCore implements Intern {
       this.#tell('onError', error, name);
       throw error;
     } finally {
+      release();
       options.signal?.removeEventListener('abort', onAbort);
       this.#stops.delete(record.call_id);
       this.#running.delete(record.call_id);
@@ -244,7 +279,7 @@ class InternCore implements Intern {
 
   async dispose(): Promise<void> {
     await this.#log.flush();
-    await this.#agent.destroy();
+    await Promise.all([...this.#allConnections].map((connections) => connections.destroy()));
   }
 
   async #run(
@@ -446,7 +481,45 @@ class InternCore implements Intern {
   }
 
   #newClient(): OllamaClient {
-    return new OllamaClient({ baseUrl: this.#config.host, dispatcher: this.#agent });
+    const { host } = this.#config;
+    const { headers } = this.#network;
+    return new OllamaClient({
+      baseUrl: host,
+      dispatcher: this.#connections,
+      headers: () => this.#tokens.headers(host, headers),
+      proxy: this.#connections.proxyLabel(host),
+    });
+  }
+
+  #newConnections(): Connections {
+    const connections: Connections = new Connections({
+      config: this.#network,
+      lookup: this.#lookup,
+      onProblem: (message) => {
+        if (connections === this.#connections) this.#onCertificateProblem(message);
+      },
+    });
+    this.#allConnections.add(connections);
+    return connections;
+  }
+
+  /** Whether the network settings are other ones; calls that run keep their connections. */
+  #renewConnections(settings: Settings): boolean {
+    const { network } = resolveNetwork(settings.network, this.#env);
+    if (JSON.stringify(network) === JSON.stringify(this.#network)) return false;
+    const old = this.#connections;
+    this.#network = network;
+    this.#certificateProblems = [];
+    this.#connections = this.#newConnections();
+    void old.retire().then(() => this.#allConnections.delete(old));
+    return true;
+  }
+
+  #onCertificateProblem(message: string): void {
+    const problem = { setting: 'ollamaIntern.network.caFile', message };
+    this.#certificateProblems.push(problem);
+    this.#config = { ...this.#config, problems: [...this.#config.problems, problem] };
+    this.#tell('onConfig', this.#config);
   }
 
   #newLocal(): LocalBackend {

@@ -41,6 +41,8 @@ function label(action: ErrorAction, task: string): string {
       return `${task} the First Part`;
     case 'sign_in':
       return 'Sign In';
+    case 'set_token':
+      return 'Set Token';
     case 'retry':
       return 'Try Again';
   }
@@ -66,6 +68,10 @@ async function perform(action: ErrorAction): Promise<Remedy> {
     case 'sign_in':
       await vscode.env.openExternal(vscode.Uri.parse(action.url, true));
       return undefined;
+    case 'set_token':
+      return (await vscode.commands.executeCommand<boolean>(COMMANDS.setServerToken))
+        ? 'retry'
+        : undefined;
     case 'shorten':
       return 'shorten';
     case 'retry':

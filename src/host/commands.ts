@@ -4,15 +4,17 @@ import { type Intern, toInternError } from '../core';
 import { showError } from './actions';
 import type { Answers } from './answers';
 import { type Drafts, registerDraftCommands } from './drafts';
-import { COMMANDS, type CommandId, CONFIG_SECTION, EXTENSION_ID } from './ids';
+import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import { selectProfile } from './profilePicker';
 import { pullModel, startServer } from './server';
+import type { ServerTokens } from './serverTokens';
 import { fileSource, selectedSource, type Source } from './sources';
 
 interface Parts {
   intern: Intern;
   answers: Answers;
   drafts: Drafts;
+  tokens: ServerTokens;
   showDashboard: () => void;
 }
 
@@ -21,6 +23,7 @@ export function registerCommands({
   intern,
   answers,
   drafts,
+  tokens,
   showDashboard,
 }: Parts): vscode.Disposable[] {
   const handlers: Partial<Record<CommandId, (...args: never[]) => unknown>> = {
@@ -63,10 +66,12 @@ export function registerCommands({
     [COMMANDS.pullModel]: (model?: unknown) =>
       pullModel(intern, typeof model === 'string' ? model : undefined),
     [COMMANDS.startServer]: () => startServer(intern),
+    [COMMANDS.setServerToken]: () => tokens.ask(intern),
+    [COMMANDS.clearServerToken]: () => tokens.clear(intern),
     [COMMANDS.openSettings]: (setting?: unknown) =>
       vscode.commands.executeCommand(
         'workbench.action.openSettings',
-        typeof setting === 'string' && setting.startsWith(`${CONFIG_SECTION}.`)
+        typeof setting === 'string' && /^(?:ollamaIntern|http)\.[\w.]+$/.test(setting)
           ? setting
           : `@ext:${EXTENSION_ID}`,
       ),

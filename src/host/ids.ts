@@ -19,6 +19,8 @@ export const COMMANDS = {
   selectProfile: 'ollamaIntern.selectProfile',
   pullModel: 'ollamaIntern.pullModel',
   startServer: 'ollamaIntern.startServer',
+  setServerToken: 'ollamaIntern.setServerToken',
+  clearServerToken: 'ollamaIntern.clearServerToken',
   openSettings: 'ollamaIntern.openSettings',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
@@ -46,6 +48,8 @@ export const SETTINGS = {
   maxConcurrent: 'maxConcurrent',
   keepAlive: 'keepAlive',
   logPath: 'logPath',
+  caFile: 'network.caFile',
+  headers: 'network.headers',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { type Settings, TIERS } from '../core';
+import { type NetworkSettings, type Settings, TIERS } from '../core';
 import { CONFIG_SECTION, type SettingKey, SETTINGS } from './ids';
 
 /**
@@ -33,13 +33,32 @@ export function readSettings(): Settings {
     maxConcurrent: explicit(SETTINGS.maxConcurrent),
     keepAlive: explicit(SETTINGS.keepAlive),
     logPath: explicit(SETTINGS.logPath),
+    network: withoutUndefined({
+      ...editorProxy(),
+      caFile: explicit<string>(SETTINGS.caFile),
+      headers: explicit<Record<string, string>>(SETTINGS.headers),
+    }),
   };
 }
 
-/** Calls back after any of the product's settings changed. */
+/** The editor's own proxy, as the person set it: a workspace cannot send prompts another way. */
+function editorProxy(): NetworkSettings {
+  const http = vscode.workspace.getConfiguration('http');
+  const own = <T>(key: string): T | undefined => {
+    const value = http.inspect<T>(key)?.globalValue;
+    return value === null ? undefined : value;
+  };
+  return {
+    proxy: own('proxy'),
+    noProxy: own('noProxy'),
+    proxyAuthorization: own('proxyAuthorization'),
+  };
+}
+
+/** Calls back after any of the product's settings, or the editor's proxy, changed. */
 export function onSettingsChanged(listener: () => void): vscode.Disposable {
   return vscode.workspace.onDidChangeConfiguration((event) => {
-    if (event.affectsConfiguration(CONFIG_SECTION)) listener();
+    if ([CONFIG_SECTION, 'http'].some((section) => event.affectsConfiguration(section))) listener();
   });
 }
 

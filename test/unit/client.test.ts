@@ -589,7 +589,8 @@ describe('the client', () => {
     const proxied = new OllamaClient({
       baseUrl: parseHost(`${server.url}/ollama/v1`),
       dispatcher: agent,
-      headers: { authorization: 'Bearer token' },
+      headers: () =>
+        Promise.resolve({ headers: { authorization: 'Bearer token' }, token: undefined }),
     });
     const error = await failure(proxied.chat(request()));
     assert.equal(error.code, 'config', 'the simulator is not behind that path');

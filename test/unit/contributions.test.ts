@@ -272,7 +272,7 @@ describe('package.json', () => {
   describe('trust', () => {
     const { untrustedWorkspaces } = manifest.capabilities;
 
-    for (const key of [SETTINGS.host, SETTINGS.logPath]) {
+    for (const key of [SETTINGS.host, SETTINGS.logPath, SETTINGS.caFile, SETTINGS.headers]) {
       it(`a repository cannot set ${key}`, () => {
         assert.equal(setting(key).scope, 'machine');
         assert.ok(

@@ -331,9 +331,9 @@ describe('errors from the wire', () => {
         httpError(401, JSON.stringify({ error: 'unauthorized', signin_url }), context).actions;
       const url = 'https://ollama.com/connect?name=a&key=b';
       assert.deepEqual(at(url), [{ kind: 'sign_in', url }]);
-      assert.deepEqual(at('http://ollama.com/connect'), []);
-      assert.deepEqual(at('command:workbench.action.quit'), []);
-      assert.deepEqual(at(undefined), []);
+      assert.deepEqual(at('http://ollama.com/connect'), [{ kind: 'set_token' }]);
+      assert.deepEqual(at('command:workbench.action.quit'), [{ kind: 'set_token' }]);
+      assert.deepEqual(at(undefined), [{ kind: 'set_token' }]);
     });
   });
 

@@ -1,6 +1,7 @@
 import request from 'undici/lib/api/api-request.js';
 import type Dispatcher from 'undici/types/dispatcher';
 import { cancelledError, InternError, toInternError } from '../errors';
+import type { Sender } from './network';
 import { LineDecoder, LineTooLongError } from './ndjson';
 import {
   embedSchema,
@@ -117,8 +118,11 @@ export interface PullProgress {
 export interface ClientOptions {
   /** As `parseHost` returns it. */
   baseUrl: string;
-  dispatcher: Dispatcher;
-  headers?: Record<string, string>;
+  dispatcher: Sender;
+  /** Asked for every request, with the secret that is among them. */
+  headers?: () => Promise<{ headers: Record<string, string>; token: string | undefined }>;
+  /** The proxy before the server, for messages. */
+  proxy?: string | undefined;
 }
 
 /** One line of a chat, generate or pull stream; absent fields are Go's omitempty. */
@@ -153,15 +157,17 @@ interface CallOptions {
  */
 export class OllamaClient {
   readonly baseUrl: string;
-  readonly #dispatcher: Dispatcher;
-  readonly #headers: Record<string, string>;
+  readonly #dispatcher: Sender;
+  readonly #headers: NonNullable<ClientOptions['headers']>;
+  readonly #proxy: string | undefined;
   readonly #origin: string;
   readonly #path: string;
 
   constructor(options: ClientOptions) {
     this.baseUrl = options.baseUrl;
     this.#dispatcher = options.dispatcher;
-    this.#headers = { ...options.headers };
+    this.#headers = options.headers ?? (() => Promise.resolve({ headers: {}, token: undefined }));
+    this.#proxy = options.proxy;
     const url = new URL(options.baseUrl);
     this.#origin = url.origin;
     this.#path = url.pathname.replace(/\/$/, '');
@@ -315,14 +321,14 @@ export class OllamaClient {
     isPartial: () => boolean = () => false,
   ): Promise<void> {
     const context = this.#context(options.model);
-    const response = await this.#send('POST', path, body, options);
+    const { response, redact } = await this.#send('POST', path, body, options);
     const decoder = new LineDecoder();
     const handle = (text: string): void => {
       const line = parseLine(text);
       if (!line) throw protocolError(context, isPartial());
       if (line.error !== undefined) {
         const message = typeof line.error === 'string' ? line.error : JSON.stringify(line.error);
-        throw streamError(message, context, isPartial());
+        throw streamError(redact(message), context, isPartial());
       }
       try {
         onLine(line);
@@ -358,7 +364,7 @@ export class OllamaClient {
     options: CallOptions,
   ): Promise<unknown> {
     const context = this.#context(options.model);
-    const response = await this.#send(method, path, body, options);
+    const { response } = await this.#send(method, path, body, options);
     let text: string;
     try {
       text = await response.body.text();
@@ -378,19 +384,23 @@ export class OllamaClient {
     path: string,
     body: object | undefined,
     { model, signal }: CallOptions,
-  ): Promise<Dispatcher.ResponseData> {
+  ): Promise<{ response: Dispatcher.ResponseData; redact: (text: string) => string }> {
     const context = this.#context(model);
     try {
+      const { headers, token } = await this.#headers();
+      // A server may quote what it was sent.
+      const redact = (text: string): string =>
+        token === undefined ? text : text.replaceAll(token, '***');
       const response = await request.call(this.#dispatcher, {
         origin: this.#origin,
         path: this.#path + path,
         method,
-        headers: body ? { 'content-type': 'application/json', ...this.#headers } : this.#headers,
+        headers: body ? { 'content-type': 'application/json', ...headers } : headers,
         body: body ? JSON.stringify(body) : undefined,
         signal,
       });
-      if (response.statusCode === 200) return response;
-      const text = await response.body.text();
+      if (response.statusCode === 200) return { response, redact };
+      const text = redact(await response.body.text());
       throw httpError(
         response.statusCode,
         text,
@@ -417,7 +427,7 @@ export class OllamaClient {
   }
 
   #context(model: string | undefined): WireContext {
-    return { baseUrl: this.baseUrl, model };
+    return { baseUrl: this.baseUrl, model, proxy: this.#proxy };
   }
 }
 

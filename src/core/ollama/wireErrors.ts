@@ -1,10 +1,13 @@
 import { type ErrorAction, type ErrorCode, InternError, type InternErrorInit } from '../errors';
 import { hostLabel, isLoopback } from '../address';
+import { mayCarryToken } from './tokens';
 
 /** Where a failure happened; words the message. */
 export interface WireContext {
   baseUrl: string;
   model?: string | undefined;
+  /** The proxy on the way, without credentials. */
+  proxy?: string | undefined;
 }
 
 interface Reading {
@@ -168,10 +171,11 @@ export function httpError(
       ...base,
       code: 'auth_failed',
       message: `The server at ${hostLabel(context.baseUrl)} wants you to sign in.`,
-      hint: url ? 'Sign in, then try again.' : 'Check the credentials for this server.',
-      actions: url ? [{ kind: 'sign_in', url }] : [],
+      hint: url ? 'Sign in, then try again.' : tokenHint(context),
+      actions: url ? [{ kind: 'sign_in', url }] : tokenActions(context),
     });
   }
+  if (status === 407) return new InternError({ ...base, ...proxyWantsCredentials(context) });
   // Asked before the rules: "model not found" is a 404 of a known model API, not a missing page.
   if (status === 404 && /^model .*not found/i.test(text) && context.model) {
     return new InternError({ ...base, ...modelMissing(context.model, context.baseUrl) });
@@ -251,12 +255,34 @@ export function transportError(
       actions: [{ kind: 'retry' }, ...(local ? [{ kind: 'start_server' } as const] : [])],
     });
   }
-  const reason =
-    REASONS.find(([pattern]) => pattern.test(code))?.[1] ?? `the connection failed (${code})`;
+  const refused = tunnelStatus(error);
+  if (refused === 407) return new InternError({ ...base, ...proxyWantsCredentials(context) });
+  if (context.proxy && (refused !== undefined || ON_THE_WAY.test(code))) {
+    const why = refused === undefined ? reasonOf(code) : `it answered with status ${refused}`;
+    return new InternError({
+      ...base,
+      code: 'unreachable',
+      message: `Ollama cannot be reached at ${host} through the proxy ${context.proxy}: ${why}.`,
+      hint: 'Check the proxy, or list the host in http.noProxy or NO_PROXY.',
+      actions: [{ kind: 'retry' }, { kind: 'open_setting', setting: 'http.proxy' }],
+    });
+  }
+  if (CERTIFICATE.test(code)) {
+    return new InternError({
+      ...base,
+      code: 'unreachable',
+      message: `Ollama cannot be reached at ${host}: ${reasonOf(code)}.`,
+      hint: 'If a private authority signed the certificate, give its file in ollamaIntern.network.caFile.',
+      actions: [
+        { kind: 'open_setting', setting: 'ollamaIntern.network.caFile' },
+        { kind: 'open_setting', setting: 'ollamaIntern.host' },
+      ],
+    });
+  }
   return new InternError({
     ...base,
     code: 'unreachable',
-    message: `Ollama cannot be reached at ${host}: ${reason}.`,
+    message: `Ollama cannot be reached at ${host}: ${reasonOf(code)}.`,
     hint: local
       ? 'Start Ollama, or set the address of the server that you use.'
       : 'Check the address and that the server is running.',
@@ -278,11 +304,48 @@ export function modelMissing(name: string, baseUrl: string): InternErrorInit {
   };
 }
 
+function tokenActions({ baseUrl }: WireContext): ErrorAction[] {
+  return mayCarryToken(baseUrl) ? [{ kind: 'set_token' }] : [];
+}
+
+function tokenHint({ baseUrl }: WireContext): string {
+  return mayCarryToken(baseUrl)
+    ? 'Set the token of this server, or check the one that is set.'
+    : 'A token is sent over https only: set the https address of this server.';
+}
+
+function proxyWantsCredentials({ baseUrl, proxy }: WireContext): InternErrorInit {
+  return {
+    code: 'auth_failed',
+    message: `The proxy ${proxy ?? `before ${hostLabel(baseUrl)}`} wants credentials, or other ones.`,
+    hint: 'Write them into the address of the proxy, or set http.proxyAuthorization.',
+    actions: [{ kind: 'open_setting', setting: 'http.proxyAuthorization' }],
+    retryable: false,
+  };
+}
+
+/** What a proxy answered when it was asked for a tunnel; undici tells it in words only. */
+function tunnelStatus(error: unknown): number | undefined {
+  const found = error instanceof Error && /Proxy response \((\d+)\)/.exec(error.message);
+  return found ? Number(found[1]) : undefined;
+}
+
+/** Failures of the first connection, which is the one to the proxy when there is one. */
+const ON_THE_WAY =
+  /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|CONNECT_TIMEOUT|EHOSTUNREACH|ENETUNREACH/;
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO/;
+
+function reasonOf(code: string): string {
+  return REASONS.find(([pattern]) => pattern.test(code))?.[1] ?? `the connection failed (${code})`;
+}
+
 const REASONS: readonly [RegExp, string][] = [
   [/ECONNREFUSED/, 'nothing is listening there'],
   [/ENOTFOUND|EAI_AGAIN/, 'the host name is unknown'],
   [/ETIMEDOUT|CONNECT_TIMEOUT|EHOSTUNREACH|ENETUNREACH/, 'the host does not answer'],
-  [/CERT|SELF_SIGNED|UNABLE_TO/, 'its certificate is not trusted'],
+  [/CERT_HAS_EXPIRED/, 'its certificate has expired and is not trusted'],
+  [/ALTNAME/, 'its certificate is for another name and is not trusted'],
+  [CERTIFICATE, 'its certificate is not trusted'],
   [/TLS|SSL|EPROTO/, 'no secure connection could be made'],
 ];
 
@@ -317,8 +380,8 @@ function byStatus(status: number, context: WireContext): InternErrorInit {
     return {
       code: 'auth_failed',
       message: `The server at ${host} refused the request.`,
-      hint: 'A proxy, OLLAMA_ORIGINS or a subscription may be in the way; the server log says which.',
-      actions: [{ kind: 'open_setting', setting: 'ollamaIntern.host' }],
+      hint: 'A missing token, a proxy, OLLAMA_ORIGINS or a subscription may be in the way; the server log says which.',
+      actions: [...tokenActions(context), { kind: 'open_setting', setting: 'ollamaIntern.host' }],
     };
   }
   if (status === 404 || status === 405) {
@@ -409,7 +472,8 @@ function numberField(value: unknown, key: string): number | undefined {
 function errorCode(error: unknown): string {
   for (let e: unknown = error; e instanceof Error; e = e.cause) {
     const { code } = e as NodeJS.ErrnoException;
-    if (code) return code;
+    // The proxy's own certificate: its cause says what is wrong with it.
+    if (code && !(code === 'UND_ERR_PRX_TLS' && e.cause)) return code;
     // Several addresses were tried (localhost as ::1 and 127.0.0.1): the first tells.
     if (e instanceof AggregateError && e.errors.length > 0) return errorCode(e.errors[0]);
   }
