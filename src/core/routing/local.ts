@@ -1,4 +1,4 @@
-import type { Clock } from '../clock';
+import type { Clock, Timer } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
@@ -19,12 +19,16 @@ const TELL_WRITING_EVERY_MS = 50;
 const LOOK_IS_FRESH_MS = 1_000;
 /** A resident model answers a load request at once; slower than this and it is really loading. Milliseconds. */
 const RESIDENT_ANSWERS_WITHIN_MS = 1_000;
+/** A load request with keep-alive 0 unloads the model; it is held this long for the call, which lets go of it. */
+const HELD_FOR_THE_CALL = '1m';
+const ZERO_DURATION = /^-?(?:0+(?:\.0+)?(?:ns|us|µs|ms|s|m|h))+$/;
 
 export interface LocalTarget {
   model: string;
   numCtx: number;
   tier: TierConfig;
   info: ModelInfo;
+  keepAlive: KeepAlive | undefined;
 }
 
 /** What one attempt on the local backend yielded. Milliseconds. */
@@ -42,7 +46,6 @@ interface Dependencies {
   clock: Clock;
   residency: ResidencyTracker;
   loads: LoadTimes;
-  keepAlive: KeepAlive | undefined;
   onEvicted: (models: string[]) => void;
 }
 
@@ -66,10 +69,11 @@ export class LocalBackend {
     let finished!: () => void;
     const done = new Promise<void>((resolve) => (finished = resolve));
     const ahead = this.#join(this.#busy, target.model, done);
+    const attempt = new Attempt(this.#d, call, target, listener, deadline, ahead, this.#loading);
     try {
-      const attempt = new Attempt(this.#d, call, target, listener, deadline, ahead, this.#loading);
       return await attempt.run();
     } finally {
+      attempt.end();
       finished();
       deadline.dispose();
     }
@@ -103,6 +107,8 @@ class Attempt {
   #budgetStarted = false;
   #tokens = 0;
   #toldAt = -Infinity;
+  #over = false;
+  #endProbe: () => void = noop;
 
   constructor(
     private readonly d: Dependencies,
@@ -117,7 +123,7 @@ class Attempt {
   async run(): Promise<LocalAnswer> {
     const { residency, clock, client } = this.d;
     const { model, numCtx } = this.target;
-    const trusted = residency.trusted(model, numCtx);
+    const trusted = !this.#unloadsAtOnce && residency.trusted(model, numCtx);
     if (!trusted) await this.#ensureLoaded();
 
     this.listener.onPhase({ phase: 'reading', model });
@@ -149,13 +155,30 @@ class Attempt {
     };
   }
 
+  /** Nothing of the call may go on, or be told, after it. */
+  end(): void {
+    this.#over = true;
+    this.#endProbe();
+  }
+
+  get #unloadsAtOnce(): boolean {
+    const { keepAlive } = this.target;
+    return keepAlive === 0 || (typeof keepAlive === 'string' && ZERO_DURATION.test(keepAlive));
+  }
+
+  #load(signal: AbortSignal): Promise<void> {
+    const { model, numCtx, keepAlive } = this.target;
+    const held = this.#unloadsAtOnce ? HELD_FOR_THE_CALL : keepAlive;
+    return this.d.client.load(model, { num_ctx: numCtx }, held, signal);
+  }
+
   #request(): ChatRequest {
-    const { target, call, d } = this;
+    const { target, call } = this;
     return {
       model: target.model,
       messages: call.messages,
       options: this.#options(),
-      keep_alive: d.keepAlive,
+      keep_alive: target.keepAlive,
       // A model that can think does so unless told not to, and spends the answer's tokens on it.
       think: target.info.capabilities.includes('thinking') ? false : undefined,
       truncate: false,
@@ -184,24 +207,30 @@ class Attempt {
     const startedAt = clock.monotonic();
     const allowance = loads.allowance(client.baseUrl, model, info.parameters);
     const others = [...this.loading];
-    const arm = (): void => this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
-    if (others.length > 0)
-      void Promise.all(others).then(() => this.deadline.signal.aborted || this.#answering || arm());
+    let loaded = false;
+    // A model that was resident all along is through before the loads that it was put behind.
+    const arm = (): void => {
+      if (!loaded) this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
+    };
+    if (others.length > 0) void Promise.all(others).then(arm);
     else arm();
 
-    const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, this.deadline.signal);
+    const load = this.#load(this.deadline.signal);
     const settled = load.then(noop, noop);
     this.loading.add(settled);
     const stopTicking = this.#tickWhileLoading(startedAt);
     try {
       await load;
     } finally {
+      loaded = true;
       stopTicking();
       this.loading.delete(settled);
       this.deadline.disarm();
     }
+    const elapsed = clock.monotonic() - startedAt;
+    // The server lists a model already while it loads for somebody else.
+    if (cold || elapsed > RESIDENT_ANSWERS_WITHIN_MS) this.#loadMs = elapsed;
     if (!cold) return;
-    this.#loadMs = clock.monotonic() - startedAt;
     residency.loaded(model);
     // Behind another model's load it took longer than it does.
     if (others.length === 0) loads.learn(client.baseUrl, model, this.#loadMs);
@@ -213,13 +242,13 @@ class Attempt {
     const expected = loads.expected(client.baseUrl, model);
     const tick = (): void => {
       const elapsed = clock.monotonic() - startedAt;
+      timer = clock.setTimeout(tick, LOADING_TICK_MS);
       this.listener.onPhase({
         phase: 'loading',
         model,
         elapsed_ms: elapsed,
         expected_ms: expected,
       });
-      timer = clock.setTimeout(tick, LOADING_TICK_MS);
     };
     let timer = clock.setTimeout(tick, SHOW_LOADING_AFTER_MS);
     return () => timer.cancel();
@@ -255,38 +284,42 @@ class Attempt {
    * loading again: that is asked before the call is given up.
    */
   async #onBudgetOver(trusted: boolean): Promise<void> {
+    // What the first line starts from here is a new budget.
+    this.#budgetStarted = false;
     if (!trusted || !(await this.#isReloading())) this.#timeOut();
   }
 
   async #isReloading(): Promise<boolean> {
     const { clock, client, loads } = this.d;
-    const { model, numCtx, info } = this.target;
+    const { model, info } = this.target;
     const startedAt = clock.monotonic();
     const probe = new AbortController();
-    const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, probe.signal).then(
+    const load = this.#load(probe.signal).then(
       () => true,
       () => true,
     );
-    const grace = new Promise<false>((resolve) =>
-      clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS),
-    );
-    const resident = await Promise.race([load, grace]);
-    if (resident || this.#answering || this.deadline.signal.aborted) {
-      probe.abort();
-      return this.#answering;
-    }
-    const allowance = loads.allowance(client.baseUrl, model, info.parameters);
-    this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
-    const stopTicking = this.#tickWhileLoading(startedAt);
-    const stop = (): void => {
+    let patience!: Timer;
+    const grace = new Promise<false>((resolve) => {
+      patience = clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS);
+    });
+    let stopTicking = noop;
+    this.#endProbe = () => {
+      patience.cancel();
       stopTicking();
       probe.abort();
     };
-    this.deadline.signal.addEventListener('abort', stop, { once: true });
+    const resident = await Promise.race([load, grace]);
+    if (resident || this.#answering || this.#over || this.deadline.signal.aborted) {
+      this.#endProbe();
+      return this.#answering || this.#over;
+    }
+    const allowance = loads.allowance(client.baseUrl, model, info.parameters);
+    this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
+    stopTicking = this.#tickWhileLoading(startedAt);
     void load.then(() => {
-      stop();
-      if (this.#answering || this.deadline.signal.aborted) return;
-      this.#loadMs = clock.monotonic() - startedAt;
+      stopTicking();
+      if (this.#answering || this.#over || this.deadline.signal.aborted) return;
+      // How long it took is in the server's own count of this call.
       this.listener.onPhase({ phase: 'reading', model });
       this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
     });
