@@ -23,7 +23,7 @@ export async function showError(error: InternError, task: string): Promise<Remed
 
 /** Everything a person should read about an error, in one paragraph. */
 export function errorText(error: InternError): string {
-  const said = error.serverMessage ? ` The server says: ${sentence(error.serverMessage)}` : '';
+  const said = error.serverMessage ? ` In detail: ${sentence(error.serverMessage)}` : '';
   return `${error.message} ${error.hint}${said}`;
 }
 
@@ -43,6 +43,8 @@ function label(action: ErrorAction, task: string): string {
       return 'Sign In';
     case 'retry':
       return 'Try Again';
+    case 'run_command':
+      return action.title;
   }
 }
 
@@ -65,6 +67,9 @@ async function perform(action: ErrorAction): Promise<Remedy> {
       return undefined;
     case 'sign_in':
       await vscode.env.openExternal(vscode.Uri.parse(action.url, true));
+      return undefined;
+    case 'run_command':
+      await vscode.commands.executeCommand(action.command);
       return undefined;
     case 'shorten':
       return 'shorten';
