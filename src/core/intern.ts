@@ -239,7 +239,9 @@ class InternCore implements Intern {
       this.#tell('onEnvelope', envelope);
       return envelope as Envelope<ResultOf<N>>;
     } catch (thrown) {
-      const error = thrown instanceof RouteError ? thrown.error : toInternError(thrown);
+      const failure = thrown instanceof RouteError ? thrown.error : toInternError(thrown);
+      // Calls that waited for the same question share its failure, but not their ids.
+      const error = failure.callId === undefined ? failure : failure.with({});
       error.callId = record.call_id;
       this.#log.write(this.#errorEvent(error, record, thrown));
       this.#tell('onError', error, name);

@@ -41,6 +41,12 @@ export interface LocalAnswer {
   queued_ms: number;
 }
 
+/** A call of ours on its way through a model's line. */
+interface InLine {
+  done: Promise<void>;
+  isAnswering: boolean;
+}
+
 interface Dependencies {
   client: OllamaClient;
   clock: Clock;
@@ -56,7 +62,7 @@ interface Dependencies {
 export class LocalBackend {
   readonly #d: Dependencies;
   /** Calls of ours that a model is busy with: the server takes one at a time. */
-  readonly #busy = new Map<string, Set<Promise<void>>>();
+  readonly #busy = new Map<string, Set<InLine>>();
   /** The server loads one model at a time. */
   readonly #loading = new Set<Promise<void>>();
 
@@ -68,8 +74,18 @@ export class LocalBackend {
     const deadline = new Deadline(this.#d.clock, listener.signal);
     let finished!: () => void;
     const done = new Promise<void>((resolve) => (finished = resolve));
-    const ahead = this.#join(this.#busy, target.model, done);
-    const attempt = new Attempt(this.#d, call, target, listener, deadline, ahead, this.#loading);
+    const own: InLine = { done, isAnswering: false };
+    const line = this.#join(target.model, own);
+    const attempt = new Attempt(
+      this.#d,
+      call,
+      target,
+      listener,
+      deadline,
+      own,
+      line,
+      this.#loading,
+    );
     try {
       return await attempt.run();
     } finally {
@@ -79,21 +95,16 @@ export class LocalBackend {
     }
   }
 
-  /** Adds a call to a model's line; returns those that were there before. */
-  #join(
-    lines: Map<string, Set<Promise<void>>>,
-    model: string,
-    done: Promise<void>,
-  ): Promise<void>[] {
+  /** Adds a call to a model's line. */
+  #join(model: string, own: InLine): Set<InLine> {
     const key = modelKey(model);
-    const line = lines.get(key) ?? new Set();
-    const ahead = [...line];
-    lines.set(key, line.add(done));
-    void done.then(() => {
-      line.delete(done);
-      if (line.size === 0) lines.delete(key);
+    const line = this.#busy.get(key) ?? new Set();
+    this.#busy.set(key, line.add(own));
+    void own.done.then(() => {
+      line.delete(own);
+      if (line.size === 0) this.#busy.delete(key);
     });
-    return ahead;
+    return line;
   }
 }
 
@@ -105,6 +116,9 @@ class Attempt {
   #firstTokenAt: number | undefined;
   #answering = false;
   #budgetStarted = false;
+  #rivals: InLine[] | undefined;
+  /** What was in the line before this call. */
+  readonly #ahead: Promise<void>[];
   #tokens = 0;
   #toldAt = -Infinity;
   #over = false;
@@ -116,9 +130,12 @@ class Attempt {
     private readonly target: LocalTarget,
     private readonly listener: CallListener,
     private readonly deadline: Deadline,
-    private readonly ahead: Promise<void>[],
+    private readonly own: InLine,
+    private readonly line: ReadonlySet<InLine>,
     private readonly loading: Set<Promise<void>>,
-  ) {}
+  ) {
+    this.#ahead = [...line].filter((other) => other !== own).map(({ done }) => done);
+  }
 
   async run(): Promise<LocalAnswer> {
     const { residency, clock, client } = this.d;
@@ -263,16 +280,28 @@ class Attempt {
       this.#budgetStarted = true;
       this.deadline.arm(budget, () => void this.#onBudgetOver(trusted));
     };
-    if (this.ahead.length === 0) return arm();
-    void Promise.all(this.ahead).then(() => {
+    if (this.#ahead.length === 0) return arm();
+    void Promise.all(this.#ahead).then(() => {
       if (!this.#answering) this.#queuedMs = clock.monotonic() - this.#sentAt;
       arm();
     });
   }
 
+  /**
+   * Two requests on two connections may change places: then the other one has the model first. Only those that were
+   * there when the budget first ran out, or a busy line would keep a stuck call waiting for good.
+   */
+  #overtakers(): Promise<void>[] {
+    this.#rivals ??= [...this.line].filter((other) => other !== this.own);
+    return this.#rivals
+      .filter((other) => other.isAnswering && this.line.has(other))
+      .map(({ done }) => done);
+  }
+
   /** The first line: from here the budget is the silence between tokens, or what is left of the total. */
   #begin(): void {
     this.#answering = true;
+    this.own.isAnswering = true;
     this.d.residency.touched(this.target.model, this.target.numCtx);
     if (this.call.streamed || !this.#budgetStarted) {
       this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
@@ -286,6 +315,15 @@ class Attempt {
   async #onBudgetOver(trusted: boolean): Promise<void> {
     // What the first line starts from here is a new budget.
     this.#budgetStarted = false;
+    const overtakers = this.#overtakers();
+    if (overtakers.length > 0) {
+      await Promise.all(overtakers);
+      if (this.#answering || this.#over || this.deadline.signal.aborted) return;
+      this.#queuedMs = this.d.clock.monotonic() - this.#sentAt;
+      this.#budgetStarted = true;
+      this.deadline.arm(this.target.tier.budgetMs, () => void this.#onBudgetOver(trusted));
+      return;
+    }
     if (!trusted || !(await this.#isReloading())) this.#timeOut();
   }
 
