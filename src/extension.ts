@@ -23,13 +23,16 @@ export function activate(context: vscode.ExtensionContext): Api {
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
-  const run = (command: string): void => void vscode.commands.executeCommand(command);
+  const run = (command: string, ...args: unknown[]): void =>
+    void vscode.commands.executeCommand(command, ...args);
   const dashboard = new DashboardPanel({
     extensionUri: context.extensionUri,
     intern,
     stopCall: (callId) => void intern.stop(callId),
     openLog: () => run(COMMANDS.showLog),
     pickProfile: () => run(COMMANDS.selectProfile),
+    startServer: () => run(COMMANDS.startServer),
+    openSettings: (setting) => run(COMMANDS.openSettings, setting),
   });
 
   const warn = (problems: ConfigProblem[]): void =>

@@ -40,11 +40,13 @@ export interface DashboardOptions {
   stopCall: (callId: string) => void;
   openLog: () => void;
   pickProfile: () => void;
+  startServer: () => void;
+  openSettings: (setting: string) => void;
 }
 
 const POLL_MS = 3_000;
 /** A server that does not answer is asked less often. */
-const POLL_FAILED_MS = 10_000;
+const POLL_FAILED_MS = 5_000;
 /** Every token is a phase: they are gathered for this long. */
 const PHASE_MS = 200;
 /** Enough lines for the list, as some record no call. */
@@ -128,14 +130,16 @@ export class DashboardPanel implements vscode.Disposable {
   }
 
   #receiver(): Receiver {
-    const { stopCall, openLog, pickProfile } = this.#options;
+    const { stopCall, openLog, pickProfile, startServer, openSettings } = this.#options;
     return new Receiver()
       .on(COMMANDS.ready, () => void this.#start())
       .on(COMMANDS.stopCall, ({ call_id }) => stopCall(call_id))
       .on(COMMANDS.copyCall, ({ call_id }) => void this.#copy(call_id))
       .on(COMMANDS.refresh, () => void this.#start())
       .on(COMMANDS.openLog, () => openLog())
-      .on(COMMANDS.pickProfile, () => pickProfile());
+      .on(COMMANDS.pickProfile, () => pickProfile())
+      .on(COMMANDS.startServer, () => startServer())
+      .on(COMMANDS.openSettings, ({ setting }) => openSettings(setting));
   }
 
   async #start(): Promise<void> {
@@ -211,8 +215,7 @@ export class DashboardPanel implements vscode.Disposable {
       const evicted = signal.aborted ? [] : this.#evictions.look(models, Date.now());
       return { state: 'known', models, evicted };
     } catch (thrown) {
-      const { code, message, hint } = toInternError(thrown);
-      return { state: 'failed', code, message, hint };
+      return toFailed(toInternError(thrown));
     }
   }
 
@@ -292,6 +295,17 @@ function toRunning({ call_id, job, model, started_at, phase }: CoreRunningCall):
     started_at,
     phase: phase?.phase ?? 'starting',
     text: phase ? phaseText(phase) : 'starting',
+  };
+}
+
+function toFailed({ code, message, hint, actions }: InternError): ResidencyState {
+  return {
+    state: 'failed',
+    code,
+    message,
+    hint,
+    startable: actions.some(({ kind }) => kind === 'start_server'),
+    setting: actions.find((action) => action.kind === 'open_setting')?.setting,
   };
 }
 

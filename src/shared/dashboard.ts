@@ -80,7 +80,16 @@ const residency = z.discriminatedUnion('state', [
     models: z.array(residentModel),
     evicted: z.array(evictedModel),
   }),
-  z.object({ state: z.literal('failed'), code: text, message: text, hint: text }),
+  z.object({
+    state: z.literal('failed'),
+    code: text,
+    message: text,
+    hint: text,
+    /** Ollama can be started from here: it is this machine's. */
+    startable: z.boolean(),
+    /** The setting that may be wrong. */
+    setting: z.optional(text),
+  }),
 ]);
 export type ResidencyState = z.infer<typeof residency>;
 
@@ -127,6 +136,8 @@ export const COMMANDS = {
   refresh: command('refresh', nothing),
   openLog: command('log/open', nothing),
   pickProfile: command('profile/pick', nothing),
+  startServer: command('server/start', nothing),
+  openSettings: command('settings/open', z.object({ setting: text })),
 };
 
 /** As many calls as the dashboard shows. */

@@ -3,6 +3,9 @@ const time = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
 const moment = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 
+/** From here a time is not `60.0 s` but a minute. */
+const MINUTE_MS = 59_950;
+
 /** What is not known. */
 export const NONE = '–';
 
@@ -18,20 +21,21 @@ export function rate(value: number | undefined): string {
 export function took(ms: number | undefined): string {
   if (ms === undefined) return NONE;
   if (ms < 100) return `${Math.round(ms)} ms`;
-  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : clock(ms);
+  return ms < MINUTE_MS ? `${(ms / 1000).toFixed(1)} s` : clock(ms);
 }
 
 /** For a sentence or a field of its own: `340 ms`, `5.1 s`, `2 min 5 s`. */
 export function duration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < MINUTE_MS) return `${(ms / 1000).toFixed(1)} s`;
   const seconds = Math.round(ms / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
 /** Whole seconds of something that goes on: `9 s`, `1:05`. */
 export function elapsed(ms: number): string {
-  return ms < 60_000 ? `${Math.max(0, Math.floor(ms / 1000))} s` : clock(ms);
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  return seconds < 60 ? `${seconds} s` : clock(seconds * 1000);
 }
 
 /** `4:12`, `1:02:09`. */

@@ -56,7 +56,8 @@ function partialAdvice(model: ResidentModel, models: readonly ResidentModel[]): 
       ? 'runs on the CPU: if this machine has a GPU, restart Ollama so that it is found.'
       : 'runs on the CPU beside other models: set OLLAMA_MAX_LOADED_MODELS=1, or restart Ollama.';
   }
-  const spilled = `has ${gigabytes(model.size - model.size_vram)} GB in RAM, which makes it several times slower`;
+  const outside = Math.max(0.1e9, model.size - model.size_vram);
+  const spilled = `has ${gigabytes(outside)} GB in RAM, which makes it several times slower`;
   return models.length > 1
     ? `${spilled}: set OLLAMA_MAX_LOADED_MODELS=1, or choose a smaller window.`
     : `${spilled}: choose a smaller window or a smaller model.`;
