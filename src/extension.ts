@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { createIntern, type Intern } from './core';
+import { type ConfigProblem, createIntern, type Intern } from './core';
 import { Answers } from './host/answers';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
@@ -38,6 +38,10 @@ export function activate(context: vscode.ExtensionContext): Api {
     openSettings: (setting) => run(COMMANDS.openSettings, setting),
   });
 
+  const warn = (problems: ConfigProblem[]): void =>
+    problems.forEach((p) => log.warn(`${p.setting}: ${p.message}`));
+  warn(intern.config.problems);
+
   context.subscriptions.push(
     log,
     answers,
@@ -48,7 +52,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     onSettingsChanged(() => intern.configure(readSettings())),
     intern.listen({
       onError: (error, job) => log.error(`${job}: ${error.code}: ${error.message}`),
-      onConfig: ({ problems }) => problems.forEach((p) => log.warn(`${p.setting}: ${p.message}`)),
+      onConfig: ({ problems }) => warn(problems),
       onLogProblem: (error) => {
         log.error(`The audit log cannot be written: ${error.message}`);
         void vscode.window.showWarningMessage(

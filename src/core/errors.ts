@@ -23,7 +23,9 @@ export type ErrorAction =
   | { kind: 'shorten' }
   | { kind: 'sign_in'; url: string }
   | { kind: 'set_token' }
-  | { kind: 'retry' };
+  | { kind: 'retry' }
+  /** Something else that the surface can do, under a title of its own. */
+  | { kind: 'run_command'; command: string; title: string };
 
 /** Facts behind an error. Only numbers and names: safe to log. */
 export interface ErrorDetails {
@@ -52,7 +54,7 @@ export interface InternErrorInit {
   retryable?: boolean;
   actions?: ErrorAction[];
   details?: ErrorDetails;
-  /** The server's own words. Shown to the person, never logged: a server may quote the prompt. */
+  /** Words that are not the product's own. Shown to the person, never logged: they may quote the prompt. */
   serverMessage?: string;
   cause?: unknown;
 }
@@ -110,8 +112,10 @@ export function toInternError(error: unknown): InternError {
   if (error instanceof Error && error.name === 'AbortError') return cancelledError();
   return new InternError({
     code: 'server',
-    message: `Something unexpected went wrong: ${error instanceof Error ? error.message : String(error)}`,
+    message: 'Something unexpected went wrong.',
     hint: 'Try again; if it happens again, please report it with the log line of this call.',
+    // Not in the message, which is logged: a foreign error may quote the prompt or the answer.
+    serverMessage: error instanceof Error ? error.message : String(error),
     cause: error,
   });
 }

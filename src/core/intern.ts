@@ -27,7 +27,7 @@ import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
 import { ResidencyTracker } from './routing/residency';
-import { type Routed, RouteError, Router, type Target } from './routing/router';
+import { type Routed, RouteError, Router, type Setup, type Target } from './routing/router';
 import { MemoryStore, type Store } from './store';
 
 export interface InternOptions {
@@ -120,6 +120,14 @@ export function createIntern(options: InternOptions = {}): Intern {
   return new InternCore(options);
 }
 
+/** One server and what is known about it. */
+interface Server {
+  client: OllamaClient;
+  catalogue: Catalogue;
+  residency: ResidencyTracker;
+  local: LocalBackend;
+}
+
 class InternCore implements Intern {
   readonly #clock: Clock;
   readonly #env: Environment;
@@ -131,9 +139,8 @@ class InternCore implements Intern {
   readonly #listeners = new Set<InternListener>();
   readonly #running = new Map<string, RunningCall>();
   readonly #stops = new Map<string, AbortController>();
+  readonly #calls = new Set<Promise<unknown>>();
   readonly #estimator: TokenEstimator;
-  readonly #residency: ResidencyTracker;
-  readonly #catalogue: Catalogue;
   readonly #limiter: Limiter;
   readonly #router: Router;
   #config: Config;
@@ -141,8 +148,7 @@ class InternCore implements Intern {
   #connections: Connections;
   /** Of certificate files: they are known only when the files are read. */
   #certificateProblems: ConfigProblem[] = [];
-  #client: OllamaClient;
-  #local: LocalBackend;
+  #server: Server;
   #log: AuditLog;
 
   constructor(options: InternOptions) {
@@ -155,19 +161,13 @@ class InternCore implements Intern {
     this.#network = resolveNetwork(options.settings?.network, this.#env).network;
     this.#connections = this.#newConnections();
     this.#estimator = new TokenEstimator(this.#store);
-    this.#residency = new ResidencyTracker(this.#clock);
-    this.#catalogue = new Catalogue(() => this.#client, this.#clock);
     this.#limiter = new Limiter(this.#config.maxConcurrent);
-    this.#client = this.#newClient();
-    this.#local = this.#newLocal();
+    this.#server = this.#newServer();
     this.#log = this.#newLog();
     this.#router = new Router({
       clock: this.#clock,
-      config: () => this.#config,
-      catalogue: this.#catalogue,
       estimator: this.#estimator,
       limiter: this.#limiter,
-      local: () => this.#local,
       onFallback: (from, to, error) => this.#log.write(fallbackEvent(from, to, error)),
     });
   }
@@ -189,22 +189,26 @@ class InternCore implements Intern {
   get models(): Models {
     return {
       installed: async (signal) =>
-        (await this.#catalogue.list(signal)).map(({ name, size, remote_host, remote_model }) => ({
-          name,
-          size,
-          remote: Boolean(remote_host ?? remote_model),
-        })),
+        (await this.#server.catalogue.list(signal)).map(
+          ({ name, size, remote_host, remote_model }) => ({
+            name,
+            size,
+            remote: Boolean(remote_host ?? remote_model),
+          }),
+        ),
       resident: async (signal) => {
-        const models = await ask(this.#clock, (s) => this.#client.ps(s), signal);
-        this.#onEvicted(this.#residency.record(models));
+        const { client, residency } = this.#server;
+        const models = await ask(this.#clock, (s) => client.ps(s), signal);
+        this.#onEvicted(residency.record(models));
         return models;
       },
       pull: async (model, onProgress, signal) => {
-        await this.#client.pull(model, onProgress, signal);
-        this.#catalogue.refresh();
+        const { client, catalogue } = this.#server;
+        await client.pull(model, onProgress, signal);
+        catalogue.refresh();
       },
-      refresh: () => this.#catalogue.refresh(),
-      version: (signal) => ask(this.#clock, (s) => this.#client.version(s), signal),
+      refresh: () => this.#server.catalogue.refresh(),
+      version: (signal) => ask(this.#clock, (s) => this.#server.client.version(s), signal),
     };
   }
 
@@ -213,13 +217,9 @@ class InternCore implements Intern {
     this.#config = resolveConfig(settings, this.#env);
     this.#limiter.setLimit(this.#config.maxConcurrent);
     const isOtherHost = before.host !== this.#config.host;
-    const isOtherWay = this.#renewConnections(settings) || isOtherHost;
-    if (isOtherWay) {
-      this.#client = this.#newClient();
-      this.#catalogue.refresh();
-    }
-    if (isOtherHost) this.#residency.reset();
-    if (isOtherWay || before.keepAlive !== this.#config.keepAlive) this.#local = this.#newLocal();
+    const isOtherWay = this.#renewConnections(settings);
+    if (isOtherHost) this.#server = this.#newServer();
+    else if (isOtherWay) this.#server = this.#newServer(this.#server.residency);
     this.#config.problems.push(...this.#certificateProblems);
     if (before.logPath !== this.#config.logPath) this.#log = this.#newLog();
     this.#tell('onConfig', this.#config);
@@ -227,7 +227,7 @@ class InternCore implements Intern {
 
   setToken(address: string, token: string | undefined): void {
     this.#tokens.set(parseHost(address), token);
-    this.#catalogue.refresh();
+    this.#server.catalogue.refresh();
   }
 
   listen(listener: InternListener): { dispose(): void } {
@@ -240,12 +240,28 @@ class InternCore implements Intern {
     input: InputOf<N>,
     options: RunOptions = {},
   ): Promise<Envelope<ResultOf<N>>> {
+    const call = this.#call(name, input, options);
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
+  }
+
+  async #call<N extends JobName>(
+    name: N,
+    input: InputOf<N>,
+    options: RunOptions,
+  ): Promise<Envelope<ResultOf<N>>> {
+    const config = this.#config;
     const record: CallRecord = {
       call_id: `call_${randomUUID()}`,
       job: name,
       surface: options.surface ?? 'library',
       startedAt: this.#clock.monotonic(),
-      target: this.#router.route(JOBS[name].tier, options.model)[0] as Target,
+      target: this.#router.route(config, JOBS[name].tier, options.model)[0] as Target,
+      setup: { config, catalogue: this.#server.catalogue, local: this.#server.local },
     };
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(abortReason(options.signal));
@@ -260,7 +276,9 @@ class InternCore implements Intern {
       this.#tell('onEnvelope', envelope);
       return envelope as Envelope<ResultOf<N>>;
     } catch (thrown) {
-      const error = thrown instanceof RouteError ? thrown.error : toInternError(thrown);
+      const failure = thrown instanceof RouteError ? thrown.error : toInternError(thrown);
+      // Calls that waited for the same question share its failure, but not their ids.
+      const error = failure.callId === undefined ? failure : failure.with({});
       error.callId = record.call_id;
       this.#log.write(this.#errorEvent(error, record, thrown));
       this.#tell('onError', error, name);
@@ -278,6 +296,8 @@ class InternCore implements Intern {
   }
 
   async dispose(): Promise<void> {
+    for (const stop of this.#stops.values()) stop.abort(cancelledError());
+    await Promise.allSettled(this.#calls);
     await this.#log.flush();
     await Promise.all([...this.#allConnections].map((connections) => connections.destroy()));
   }
@@ -299,7 +319,7 @@ class InternCore implements Intern {
     this.#running.set(record.call_id, running);
     this.#tell('onCallStarted', running);
 
-    const { prepared, routed } = await this.#ask(job, input, options, running);
+    const { prepared, routed } = await this.#ask(job, input, options, running, record.setup);
     const { answer } = routed;
     this.#estimator.learn(routed.target.model, charsOf(prepared.prompt), answer.prompt_tokens);
     if (answer.content.trim() === '') throw emptyAnswer(routed);
@@ -324,21 +344,25 @@ class InternCore implements Intern {
     input: unknown,
     options: RunOptions,
     running: RunningCall,
+    setup: Setup,
   ): Promise<{ prepared: Prepared; routed: Routed }> {
     const earlier: Attempt[] = [];
     for (let round = 1; ; round++) {
-      const prepared = await this.#prepare(job, input, options);
+      const prepared = await this.#prepare(job, input, options, setup);
       try {
-        const routed = await this.#route(job, prepared, options, running);
+        const routed = await this.#route(job, prepared, options, running, setup);
         return { prepared, routed: { ...routed, attempts: [...earlier, ...routed.attempts] } };
       } catch (thrown) {
         if (!(thrown instanceof RouteError)) throw thrown;
+        if (!job.shorten) throw withoutShorten(thrown);
         thrown.attempts.unshift(...earlier.splice(0));
         const { code, details } = thrown.error;
         const counted = code === 'context_overflow' ? details.prompt_tokens : undefined;
         if (!counted) throw thrown;
         this.#estimator.correct(thrown.target.model, charsOf(prepared.prompt), counted);
-        if (options.overflow !== 'shorten' || round === MOST_ROUNDS) throw thrown;
+        // Shortening is for the first target; on a lesser one the first has just timed out, and would again.
+        const mayShorten = options.overflow === 'shorten' && thrown.target.tier === job.tier;
+        if (!mayShorten || round === MOST_ROUNDS) throw thrown;
         earlier.push(...thrown.attempts);
       }
     }
@@ -349,8 +373,10 @@ class InternCore implements Intern {
     { prompt, promptTokens }: Prepared,
     options: RunOptions,
     running: RunningCall,
+    setup: Setup,
   ): Promise<Routed> {
     return this.#router.run(
+      setup,
       {
         tier: job.tier,
         messages: prompt.messages,
@@ -365,22 +391,27 @@ class InternCore implements Intern {
         onDelta: (text) => job.streamed && options.onDelta?.(text),
         onPhase: (phase) => {
           running.phase = phase;
-          options.onPhase?.(phase);
-          this.#tell('onPhase', running);
+          try {
+            options.onPhase?.(phase);
+            this.#tell('onPhase', running);
+          } catch {
+            // It is told from timers and from other calls' ends: a display must not fail any of them.
+          }
         },
       },
     );
   }
 
   /** The prompt, once it is known to fit the model's window. */
-  async #prepare(job: Job, given: unknown, options: RunOptions): Promise<Prepared> {
+  async #prepare(job: Job, given: unknown, options: RunOptions, setup: Setup): Promise<Prepared> {
     let input = given;
     const warnings: string[] = [];
     for (let round = 0; ; round++) {
       const prompt = job.prompt(input);
-      prompt.numPredict = this.#config.tiers[job.tier].options.numPredict ?? prompt.numPredict;
+      prompt.numPredict = setup.config.tiers[job.tier].options.numPredict ?? prompt.numPredict;
       const texts = prompt.messages.map((m) => m.content);
       const fit = await this.#router.fit(
+        setup,
         { tier: job.tier, model: options.model, numPredict: prompt.numPredict },
         texts,
         options.signal,
@@ -424,7 +455,7 @@ class InternCore implements Intern {
       result,
       tier_used: target.tier,
       model: target.model,
-      hardware_profile: this.#config.profile,
+      hardware_profile: record.setup.config.profile,
       backend: target.backend,
       tokens_in: answer.prompt_tokens,
       tokens_out: answer.output_tokens,
@@ -462,7 +493,7 @@ class InternCore implements Intern {
       backend: target.backend,
       attempts: route?.attempts ?? [],
       queued_ms: route?.queuedMs ?? 0,
-      hardware_profile: this.#config.profile,
+      hardware_profile: record.setup.config.profile,
       elapsed_ms: Math.round(this.#clock.monotonic() - record.startedAt),
     };
   }
@@ -478,17 +509,6 @@ class InternCore implements Intern {
 
   #onEvicted(models: string[]): void {
     for (const model of models) this.#log.write({ kind: 'eviction', model, backend: 'local' });
-  }
-
-  #newClient(): OllamaClient {
-    const { host } = this.#config;
-    const { headers } = this.#network;
-    return new OllamaClient({
-      baseUrl: host,
-      dispatcher: this.#connections,
-      headers: () => this.#tokens.headers(host, headers),
-      proxy: this.#connections.proxyLabel(host),
-    });
   }
 
   #newConnections(): Connections {
@@ -522,15 +542,24 @@ class InternCore implements Intern {
     this.#tell('onConfig', this.#config);
   }
 
-  #newLocal(): LocalBackend {
-    return new LocalBackend({
-      client: this.#client,
+  /** The server of the settings in force; what was seen of its memory is kept when only the way to it is new. */
+  #newServer(residency = new ResidencyTracker(this.#clock)): Server {
+    const { host } = this.#config;
+    const { headers } = this.#network;
+    const client = new OllamaClient({
+      baseUrl: host,
+      dispatcher: this.#connections,
+      headers: () => this.#tokens.headers(host, headers),
+      proxy: this.#connections.proxyLabel(host),
+    });
+    const local = new LocalBackend({
+      client,
       clock: this.#clock,
-      residency: this.#residency,
+      residency,
       loads: new LoadTimes(this.#store),
-      keepAlive: this.#config.keepAlive,
       onEvicted: (models) => this.#onEvicted(models),
     });
+    return { client, catalogue: new Catalogue(() => client, this.#clock), residency, local };
   }
 
   #newLog(): AuditLog {
@@ -549,6 +578,7 @@ interface CallRecord {
   startedAt: number;
   /** What the call would use first. */
   target: Target;
+  setup: Setup;
 }
 
 /** A prompt that fits, as far as can be told. */
@@ -599,6 +629,12 @@ function overflowError(
     ],
     details: { model: fit.target.model, prompt_tokens: fit.promptTokens, num_ctx: fit.numCtx },
   });
+}
+
+/** The server's own overflow offers to shorten, whatever the job. */
+function withoutShorten({ error, attempts, target, queuedMs }: RouteError): RouteError {
+  const actions = error.actions.filter((action) => action.kind !== 'shorten');
+  return new RouteError(error.with({ actions }), attempts, target, queuedMs);
 }
 
 function emptyAnswer(routed: Routed): RouteError {

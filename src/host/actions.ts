@@ -23,7 +23,7 @@ export async function showError(error: InternError, task: string): Promise<Remed
 
 /** Everything a person should read about an error, in one paragraph. */
 export function errorText(error: InternError): string {
-  const said = error.serverMessage ? ` The server says: ${sentence(error.serverMessage)}` : '';
+  const said = error.serverMessage ? ` In detail: ${sentence(error.serverMessage)}` : '';
   return `${error.message} ${error.hint}${said}`;
 }
 
@@ -45,6 +45,8 @@ function label(action: ErrorAction, task: string): string {
       return 'Set Token';
     case 'retry':
       return 'Try Again';
+    case 'run_command':
+      return action.title;
   }
 }
 
@@ -72,6 +74,9 @@ async function perform(action: ErrorAction): Promise<Remedy> {
       return (await vscode.commands.executeCommand<boolean>(COMMANDS.setServerToken))
         ? 'retry'
         : undefined;
+    case 'run_command':
+      await vscode.commands.executeCommand(action.command);
+      return undefined;
     case 'shorten':
       return 'shorten';
     case 'retry':

@@ -31,6 +31,7 @@ export interface AnswerRequest<N extends JobName = JobName> {
 
 interface Answer {
   request: AnswerRequest;
+  overflow: 'refuse' | 'shorten';
   text: string;
   /** The line under the answer. */
   footer: string;
@@ -85,6 +86,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     });
     const answer: Answer = {
       request: request,
+      overflow,
       text: '',
       footer: 'starting',
       running: true,
@@ -99,7 +101,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     const answer = uri && this.#answers.get(uri.toString());
     if (!answer || answer.running) return;
     Object.assign(answer, { text: '', footer: 'starting', running: true });
-    await this.#run(uri, answer, answer.request, 'refuse', Promise.resolve());
+    await this.#run(uri, answer, answer.request, answer.overflow, Promise.resolve());
   }
 
   /** A document that is closed while its answer is written may be opened again. */
@@ -147,6 +149,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
       await opened;
       // The editor does not hear of changes before a document is open.
       this.#refresh(uri);
+      // One that was closed meanwhile has nobody left to read it.
+      setTimeout(() => this.#forgetIfClosed(uri), FORGET_AFTER_MS);
     }
   }
 
@@ -156,14 +160,11 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     if (!remedy) return;
     if (!answer)
       return void (await this.start(request, remedy === 'shorten' ? 'shorten' : 'refuse'));
+    // While the message stood there, it may have been run again in another way.
+    if (answer.running) return;
+    if (remedy === 'shorten') answer.overflow = 'shorten';
     Object.assign(answer, { text: '', footer: 'starting', running: true });
-    await this.#run(
-      uri,
-      answer,
-      request,
-      remedy === 'shorten' ? 'shorten' : 'refuse',
-      this.#show(uri),
-    );
+    await this.#run(uri, answer, request, answer.overflow, this.#show(uri));
   }
 
   async #show(uri: vscode.Uri): Promise<void> {

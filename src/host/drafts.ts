@@ -4,11 +4,11 @@ import { showError } from './actions';
 import { COMMANDS, CONTEXTS, SCHEMES } from './ids';
 import { runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
+import { placeOf } from './place';
 import { baseName } from './sources';
 
 interface Draft {
   original: vscode.Uri;
-  range: vscode.Range;
   /** What stood in the range when the draft was asked for: it is replaced only if it still stands there. */
   replaced: string;
   before: string;
@@ -16,12 +16,17 @@ interface Draft {
   input: InputOf<'draft'>;
   text: string;
   running: boolean;
+  /** It is being put into the file. */
+  accepting: boolean;
+  /** Ends the call that writes it. */
+  stop: AbortController;
 }
 
 /** Lines around the selection that the model sees for orientation, and the most characters of them. */
 const CONTEXT_LINES = 40;
 const CONTEXT_CHARS = 2_000;
 const REFRESH_MS = 80;
+const FORGET_AFTER_MS = 1_000;
 
 /** Drafts are shown as a difference to the file. The file changes only when one is accepted. */
 export class Drafts implements vscode.TextDocumentContentProvider, vscode.Disposable {
@@ -36,7 +41,8 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     this.#disposer.own(vscode.workspace.registerTextDocumentContentProvider(SCHEMES.draft, this));
     this.#disposer.own(
       vscode.workspace.onDidCloseTextDocument(({ uri }) => {
-        if (this.#drafts.get(uri.toString())?.running === false) this.#forget(uri);
+        // Setting a document's language closes and opens it too: only one that stays closed is discarded.
+        setTimeout(() => this.#forgetIfClosed(uri), FORGET_AFTER_MS);
       }),
     );
   }
@@ -69,12 +75,13 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const after = whole.slice(end);
     this.#drafts.set(uri.toString(), {
       original: document.uri,
-      range: new vscode.Range(selection.start, selection.end),
       replaced,
       before,
       after,
       text: replaced,
       running: false,
+      accepting: false,
+      stop: new AbortController(),
       input: {
         instruction,
         text: replaced,
@@ -98,7 +105,16 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
   async accept(given?: vscode.Uri): Promise<boolean> {
     const uri = this.#resolve(given);
     const draft = uri && this.#drafts.get(uri.toString());
-    if (!uri || !draft || draft.running) return false;
+    if (!uri || !draft || draft.running || draft.accepting) return false;
+    draft.accepting = true;
+    try {
+      return await this.#accept(uri, draft);
+    } finally {
+      draft.accepting = false;
+    }
+  }
+
+  async #accept(uri: vscode.Uri, draft: Draft): Promise<boolean> {
     const document = await vscode.workspace.openTextDocument(draft.original);
     const range = this.#place(document, draft);
     if (!range) {
@@ -135,7 +151,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const draft = uri && this.#drafts.get(uri.toString());
     if (!uri || !draft || draft.running) return;
     const instruction = await this.#askInstruction(draft.input.instruction);
-    if (instruction === undefined) return;
+    if (instruction === undefined || draft.running || draft.accepting) return;
     draft.input = { ...draft.input, instruction };
     await this.#write(uri);
   }
@@ -145,6 +161,11 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     if (!draft) return;
     draft.running = true;
     draft.text = '';
+    draft.stop = new AbortController();
+    const { stop } = draft;
+    // A message about an earlier try must not touch a later one.
+    const isLatest = (): boolean =>
+      this.#drafts.get(uri.toString()) === draft && draft.stop === stop && !draft.running;
     this.#setPending();
     let failure: InternError | undefined;
     let line = '';
@@ -152,6 +173,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
       const envelope = await runWithProgress(this.intern, 'draft', draft.input, {
         title: `Drafting for ${baseName(draft.original)}`,
         overflow: 'refuse',
+        signal: stop.signal,
         onDelta: (text) => {
           draft.text += text;
           this.#refresh(uri);
@@ -168,18 +190,20 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
       this.#setPending();
       this.#refresh(uri);
     }
-    if (failure) return this.#failed(uri, failure);
-    void this.#offer(uri, line);
+    if (!isLatest()) return;
+    if (failure) return this.#failed(uri, failure, isLatest);
+    void this.#offer(uri, line, isLatest);
   }
 
-  async #failed(uri: vscode.Uri, error: InternError): Promise<void> {
+  async #failed(uri: vscode.Uri, error: InternError, isLatest: () => boolean): Promise<void> {
     if (error.code === 'cancelled') return this.#close(uri);
     const remedy = await showError(error, 'Draft from');
+    if (!isLatest()) return;
     if (remedy === 'retry') return this.#write(uri);
     await this.#close(uri);
   }
 
-  async #offer(uri: vscode.Uri, line: string): Promise<void> {
+  async #offer(uri: vscode.Uri, line: string, isLatest: () => boolean): Promise<void> {
     const accept = 'Accept';
     const discard = 'Discard';
     const again = 'Try Again';
@@ -189,6 +213,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
       discard,
       again,
     );
+    if (!isLatest()) return;
     if (chosen === accept) await this.accept(uri);
     if (chosen === discard) await this.discard(uri);
     if (chosen === again) await this.retry(uri);
@@ -207,15 +232,13 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
 
   /** Where the draft goes now: at its place, or where the replaced text has moved to, if that is certain. */
   #place(document: vscode.TextDocument, draft: Draft): vscode.Range | undefined {
-    const whole = document.getText();
-    if (whole === draft.before + draft.replaced + draft.after) return draft.range;
-    if (draft.replaced.trim() === '') return undefined;
-    const first = whole.indexOf(draft.replaced);
-    if (first === -1 || whole.indexOf(draft.replaced, first + 1) !== -1) return undefined;
-    return new vscode.Range(
-      document.positionAt(first),
-      document.positionAt(first + draft.replaced.length),
-    );
+    const start = placeOf(document.getText(), draft);
+    return start === undefined
+      ? undefined
+      : new vscode.Range(
+          document.positionAt(start),
+          document.positionAt(start + draft.replaced.length),
+        );
   }
 
   /** The draft that a command means: the one it was called on, or the one in the active editor. */
@@ -240,7 +263,15 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     if (mine.length > 0) await vscode.window.tabGroups.close(mine);
   }
 
+  #forgetIfClosed(uri: vscode.Uri): void {
+    const key = uri.toString();
+    const isOpen = vscode.workspace.textDocuments.some((d) => d.uri.toString() === key);
+    if (!isOpen && !this.#drafts.get(key)?.accepting) this.#forget(uri);
+  }
+
+  /** Nobody waits any more for what is still being written. */
   #forget(uri: vscode.Uri): void {
+    this.#drafts.get(uri.toString())?.stop.abort();
     this.#drafts.delete(uri.toString());
     this.#setPending();
   }

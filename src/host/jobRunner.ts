@@ -13,6 +13,8 @@ export interface JobUi {
   /** What is being done, for the progress: `Summarizing main.ts`. */
   title: string;
   overflow: 'refuse' | 'shorten';
+  /** Cancels the call, beside the progress's own button. */
+  signal?: AbortSignal;
   onDelta: (text: string) => void;
   onPhase?: (phase: Phase) => void;
 }
@@ -36,7 +38,7 @@ export async function runWithProgress<N extends JobName>(
       return intern.run(job, input, {
         surface: 'command',
         overflow: ui.overflow,
-        signal: controller.signal,
+        signal: ui.signal ? AbortSignal.any([controller.signal, ui.signal]) : controller.signal,
         onDelta: ui.onDelta,
         onPhase: (phase) => {
           ui.onPhase?.(phase);

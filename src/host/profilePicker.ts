@@ -3,6 +3,8 @@ import { availableProfiles, type Intern, type Profile, sameModel, TIERS } from '
 import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
 import { readSettings } from './settings';
 
+const ADOPTED_WITHIN_MS = 2_000;
+
 interface Item extends vscode.QuickPickItem {
   profile: string;
 }
@@ -17,6 +19,7 @@ export async function selectProfile(intern: Intern): Promise<boolean> {
   picker.matchOnDetail = true;
   const current = intern.config.profile;
   const show = (installed?: string[]): void => {
+    const active = picker.activeItems[0]?.profile ?? current;
     picker.items = Object.entries(profiles).map(([name, profile]) => ({
       profile: name,
       label: `${name === current ? '$(check) ' : ''}${name}`,
@@ -25,11 +28,13 @@ export async function selectProfile(intern: Intern): Promise<boolean> {
         .filter(Boolean)
         .join(' · '),
     }));
-    picker.activeItems = picker.items.filter((item) => item.profile === current);
+    picker.activeItems = picker.items.filter((item) => item.profile === active);
   };
   show();
   picker.show();
   picker.busy = true;
+  // A model may have been pulled or removed elsewhere since.
+  intern.models.refresh();
   // The list is useful without an answer; what is installed is filled in when the server says so.
   void intern.models
     .installed()
@@ -43,12 +48,30 @@ export async function selectProfile(intern: Intern): Promise<boolean> {
   });
   picker.dispose();
   if (!chosen) return false;
-  await vscode.workspace
-    .getConfiguration(CONFIG_SECTION)
-    .update(SETTINGS.profile, chosen, vscode.ConfigurationTarget.Global);
+  const config = vscode.workspace.getConfiguration(CONFIG_SECTION);
+  // A workspace that has a profile of its own would hide a choice made for the person.
+  const target = config.inspect(SETTINGS.profile)?.workspaceValue
+    ? vscode.ConfigurationTarget.Workspace
+    : vscode.ConfigurationTarget.Global;
+  await config.update(SETTINGS.profile, chosen, target);
+  await adopted(intern, chosen);
   const profile = profiles[chosen];
   if (profile) void offerMissing(intern, profile);
   return true;
+}
+
+/** The editor tells of a changed setting after the update has resolved; a retry must not be quicker. */
+async function adopted(intern: Intern, profile: string): Promise<void> {
+  if (intern.config.profile === profile) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      listener.dispose();
+      clearTimeout(timer);
+      resolve();
+    };
+    const listener = intern.listen({ onConfig: (config) => config.profile === profile && done() });
+    const timer = setTimeout(done, ADOPTED_WITHIN_MS);
+  });
 }
 
 function modelsOf(profile: Profile): string[] {

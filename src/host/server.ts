@@ -27,10 +27,10 @@ export async function startServer(intern: Intern): Promise<boolean> {
     if (chosen === page) await vscode.env.openExternal(vscode.Uri.parse(DOWNLOAD_PAGE));
     return false;
   }
-  const { hostname, port } = new URL(host);
+  const { hostname, port, protocol } = new URL(host);
   const terminal = vscode.window.createTerminal({
     name: 'Ollama',
-    env: { OLLAMA_HOST: `${hostname}:${port || '11434'}` },
+    env: { OLLAMA_HOST: `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}` },
   });
   terminal.sendText('ollama serve');
   terminal.show(true);

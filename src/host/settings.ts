@@ -18,7 +18,8 @@ export function readSettings(): Settings {
   return {
     host: explicit(SETTINGS.host),
     profile: explicit(SETTINGS.profile),
-    profiles: explicit(SETTINGS.profiles),
+    // Objects are merged over their scopes by the editor; their defaults are empty, which means not set.
+    profiles: config.get(SETTINGS.profiles),
     tiers: perTier<string>('tiers'),
     options: withoutUndefined({
       temperature: explicit<number>(SETTINGS.temperature),
@@ -28,7 +29,7 @@ export function readSettings(): Settings {
       numPredict: explicit<number>(SETTINGS.numPredict),
       repeatPenalty: explicit<number>(SETTINGS.repeatPenalty),
     }),
-    tierOptions: explicit(SETTINGS.tierOptions),
+    tierOptions: config.get(SETTINGS.tierOptions),
     budgets: perTier<number>('budgets'),
     maxConcurrent: explicit(SETTINGS.maxConcurrent),
     keepAlive: explicit(SETTINGS.keepAlive),

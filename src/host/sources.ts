@@ -1,6 +1,13 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
-import { InternError } from '../core';
+import { type ErrorAction, InternError } from '../core';
+import { COMMANDS } from './ids';
+
+const OPEN_FILE: ErrorAction = {
+  kind: 'run_command',
+  command: 'workbench.action.quickOpen',
+  title: 'Open File',
+};
 
 /** Text that a job works on, and where it comes from. */
 export interface Source {
@@ -20,6 +27,7 @@ export function selectedSource(): Source {
       code: 'bad_input',
       message: 'No text editor is open.',
       hint: 'Open a file and select the text.',
+      actions: [OPEN_FILE],
     });
   }
   const { document } = editor;
@@ -32,6 +40,7 @@ export function selectedSource(): Source {
       code: 'bad_input',
       message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
       hint: `Select the text in ${baseName(document.uri)} first.`,
+      actions: [{ kind: 'run_command', command: COMMANDS.summarizeFile, title: 'Summarize File' }],
     });
   }
   return { document, text, name: baseName(document.uri), range: ranges[0] };
@@ -45,6 +54,7 @@ export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
       code: 'bad_input',
       message: 'No file is open.',
       hint: 'Open a file first.',
+      actions: [OPEN_FILE],
     });
   }
   const name = baseName(uri);
@@ -56,6 +66,7 @@ export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
       code: 'bad_input',
       message: `${name} is empty.`,
       hint: 'Write or open something first.',
+      actions: [OPEN_FILE],
     });
   }
   return { document, text, name };
@@ -74,6 +85,7 @@ async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument>
       code: 'bad_input',
       message: `${name} cannot be read.`,
       hint: 'It may have been moved or deleted.',
+      actions: [OPEN_FILE],
       cause,
     });
   }
@@ -84,6 +96,7 @@ function notText(name: string, cause?: unknown): InternError {
     code: 'bad_input',
     message: `${name} is not a text file.`,
     hint: 'Only text can be summarized.',
+    actions: [OPEN_FILE],
     cause,
   });
 }

@@ -33,6 +33,8 @@ export class StatusBar implements vscode.Disposable {
   readonly #disposer = new Disposer();
   readonly #item: vscode.StatusBarItem;
   #latest: Envelope | undefined;
+  /** The latest call was made under the profile that is in force now. */
+  #isCurrent = false;
   #failure: Failure | undefined;
   #problem: string | undefined;
 
@@ -52,6 +54,7 @@ export class StatusBar implements vscode.Disposable {
         onPhase: () => this.#renderSoon(),
         onEnvelope: (envelope) => {
           this.#latest = envelope;
+          this.#isCurrent = true;
           this.#failure = undefined;
           this.#renderSoon();
         },
@@ -59,8 +62,9 @@ export class StatusBar implements vscode.Disposable {
           this.#failure = STANDING.has(error.code) ? { error } : this.#failure;
           this.#renderSoon();
         },
-        onConfig: () => {
+        onConfig: ({ profile }) => {
           this.#failure = undefined;
+          this.#isCurrent = this.#latest?.hardware_profile === profile;
           this.#render();
         },
       }),
@@ -87,8 +91,9 @@ export class StatusBar implements vscode.Disposable {
   #render(): void {
     const { config, running } = this.intern;
     const [call] = running;
-    const model = this.#latest?.model ?? config.tiers.workhorse.model;
-    const backend = this.#latest?.backend ?? 'local';
+    const shown = this.#isCurrent ? this.#latest : undefined;
+    const model = shown?.model ?? config.tiers.workhorse.model;
+    const backend = shown?.backend ?? 'local';
     this.#problem = config.problems[0]?.message;
     this.#item.backgroundColor = undefined;
 

@@ -115,6 +115,62 @@ describe('drafts', () => {
     await stage.server.start();
   });
 
+  it('are accepted once, however often they are asked to be', async () => {
+    await write();
+    const proposed = draftText();
+    await Promise.all([
+      vscode.commands.executeCommand(COMMANDS.acceptDraft),
+      vscode.commands.executeCommand(COMMANDS.acceptDraft),
+    ]);
+    assert.equal(editor.document.getText(), proposed);
+    assert.equal(stage.shown.length, 1, 'the second one complains');
+  });
+
+  it('that are tried again are not touched by the message of the try before', async () => {
+    let dismiss!: () => void;
+    const window = vscode.window as unknown as Record<string, unknown>;
+    const original = window['showErrorMessage'];
+    window['showErrorMessage'] = () => new Promise<void>((resolve) => (dismiss = resolve));
+    try {
+      stage.server.faults.next({
+        match: (r) => r.path === '/api/chat',
+        reply: { status: 500, body: {} },
+      });
+      const started = vscode.commands.executeCommand(COMMANDS.draftFromSelection);
+      await eventually(() => dismiss as unknown, 'the message');
+      await vscode.commands.executeCommand(COMMANDS.retryDraft);
+      await eventually(() => stage.shown.some((s) => s.text.startsWith('Draft ready')), 'a draft');
+      dismiss();
+      await started;
+      assert.ok(tab(), 'the new draft is gone');
+    } finally {
+      window['showErrorMessage'] = original;
+    }
+  });
+
+  it('whose preview is closed while they are written are no longer written', async () => {
+    stage.server.faults.next({ match: (r) => r.path === '/api/chat', hang: true });
+    const started = vscode.commands.executeCommand(COMMANDS.draftFromSelection);
+    await eventually(() => tab() && stage.api.intern.running.length === 1, 'the call');
+    await vscode.commands.executeCommand('workbench.action.closeActiveEditor');
+    await eventually(() => stage.api.intern.running.length === 0, 'the end of the call');
+    await started;
+    assert.equal(stage.shown.length, 0);
+    assert.equal(editor.document.getText(), CODE);
+  });
+
+  it('go into a file with CRLF as its lines', async () => {
+    editor = await stage.file('crlf.ts', CODE.replaceAll('\n', '\r\n'));
+    editor.selection = new vscode.Selection(0, 0, 3, 0);
+    await vscode.commands.executeCommand(COMMANDS.draftFromSelection);
+    await eventually(() => stage.shown.some((s) => s.text.startsWith('Draft ready')), 'the draft');
+    await vscode.commands.executeCommand(COMMANDS.acceptDraft);
+    const text = editor.document.getText();
+    assert.ok(!text.includes('return n + n'));
+    assert.doesNotMatch(text, /[^\r]\n/);
+    assert.ok(text.endsWith('\r\nexport const two = 2;\r\n'));
+  });
+
   it('without an instruction do nothing', async () => {
     stage.typed = undefined;
     await vscode.commands.executeCommand(COMMANDS.draftFromSelection);

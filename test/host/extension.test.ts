@@ -98,6 +98,9 @@ describe('the extension', () => {
       false,
     );
     assert.equal(stage.shown.at(-1)?.kind, 'error');
-    assert.match(stage.shown.at(-1)?.text ?? '', /no-such-model:1b was not pulled/);
+    assert.match(
+      stage.shown.at(-1)?.text ?? '',
+      /no-such-model:1b was not pulled\. There is no model/,
+    );
   });
 });

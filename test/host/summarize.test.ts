@@ -94,10 +94,9 @@ describe('summaries', () => {
     await start();
     await stage.file('limiter.ts', CODE);
     await summarizeSelection();
-    assert.equal(
-      (await lastMessage()).text,
-      'No text is selected. Select the text in limiter.ts first.',
-    );
+    const message = await lastMessage();
+    assert.equal(message.text, 'No text is selected. Select the text in limiter.ts first.');
+    assert.deepEqual(message.buttons, ['Summarize File']);
     assert.equal(stage.server.requests.length, 0);
   });
 
@@ -105,14 +104,18 @@ describe('summaries', () => {
     await start();
     await vscode.commands.executeCommand('workbench.action.closeAllEditors');
     await summarizeSelection();
-    assert.match((await lastMessage()).text, /No text editor is open/);
+    const message = await lastMessage();
+    assert.match(message.text, /No text editor is open/);
+    assert.deepEqual(message.buttons, ['Open File']);
   });
 
   it('of an empty file say that it is empty', async () => {
     await start();
     await stage.file('nothing.txt', '\n\n');
     await summarizeFile();
-    assert.match((await lastMessage()).text, /nothing\.txt is empty/);
+    const message = await lastMessage();
+    assert.match(message.text, /nothing\.txt is empty/);
+    assert.deepEqual(message.buttons, ['Open File']);
   });
 
   it('of a binary file say that it is no text', async () => {
@@ -123,7 +126,9 @@ describe('summaries', () => {
       Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 0, 0, 13, 0, 1, 2, 3, 255, 254, 0, 0]),
     );
     await summarizeFile(vscode.Uri.file(path));
-    assert.match((await lastMessage()).text, /picture\.bin is not a text file/);
+    const message = await lastMessage();
+    assert.match(message.text, /picture\.bin is not a text file/);
+    assert.deepEqual(message.buttons, ['Open File']);
     assert.equal(stage.server.requests.length, 0);
   });
 

@@ -293,7 +293,8 @@ describe('the client', () => {
     it('fails with the error inside its stream', async () => {
       const seen: string[] = [];
       const error = await failure(client.pull('no-such-model', ({ status }) => seen.push(status)));
-      assert.equal(error.code, 'server');
+      assert.equal(error.code, 'bad_input');
+      assert.match(error.message, /There is no model no-such-model in the library/);
       assert.match(error.serverMessage ?? '', /pull model manifest/);
       assert.deepEqual(seen, ['pulling manifest']);
     });
@@ -491,7 +492,8 @@ describe('the client', () => {
         }),
       );
       assert.notEqual(error.code, 'unreachable');
-      assert.match(error.message, /a bug of ours/);
+      assert.doesNotMatch(error.message, /a bug of ours/, 'a foreign error may quote the prompt');
+      assert.equal(error.serverMessage, 'a bug of ours');
     });
 
     it('leave the next request alone', async () => {

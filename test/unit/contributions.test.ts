@@ -281,6 +281,15 @@ describe('package.json', () => {
       });
     }
 
+    it('a folder that is not trusted sizes no window, by any of the settings for it', () => {
+      for (const key of [SETTINGS.contextWindow, SETTINGS.tierOptions]) {
+        assert.ok(
+          untrustedWorkspaces.restrictedConfigurations.includes(`${CONFIG_SECTION}.${key}`),
+          key,
+        );
+      }
+    });
+
     it('a folder that is not trusted gets limited service', () => {
       assert.equal(untrustedWorkspaces.supported, 'limited');
     });

@@ -80,6 +80,20 @@ const RULES: readonly Rule[] = [
     actions: () => [{ kind: 'choose_profile' }],
   },
   {
+    pattern: /pull model manifest: (?:file does not exist|.*not found)/i,
+    code: 'bad_input',
+    message: (_, c) => `There is no model ${model(c)} in the library that Ollama pulls from.`,
+    hint: 'Check the name; ollama.com/library lists them.',
+  },
+  {
+    pattern: /pull model manifest|registry\.ollama\.ai.*(?:dial|lookup|timeout)/i,
+    code: 'unreachable',
+    message: () => 'Ollama could not reach the library that it pulls models from.',
+    hint: 'Check the network of the machine that Ollama runs on, then try again.',
+    retryable: true,
+    actions: () => [{ kind: 'retry' }],
+  },
+  {
     pattern: /invalid model name|model is required|model '' not found/i,
     code: 'bad_input',
     message: (_, c) => `"${c.model ?? ''}" is not a model name.`,
@@ -192,7 +206,7 @@ export function streamError(text: string, context: WireContext, partial: boolean
   const error = httpError(500, JSON.stringify({ error: text }), context);
   const details = { status: undefined, partial };
   const known = matchRule(readErrorBody(JSON.stringify({ error: text })).text, context);
-  if (known && error.code !== 'bad_input') return error.with({ details });
+  if (known && (error.code !== 'bad_input' || /^pull /.test(text))) return error.with({ details });
   // The request was accepted: what fails now is the answer.
   return error.with({
     code: 'server',

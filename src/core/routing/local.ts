@@ -1,4 +1,4 @@
-import type { Clock } from '../clock';
+import type { Clock, Timer } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
@@ -19,12 +19,16 @@ const TELL_WRITING_EVERY_MS = 50;
 const LOOK_IS_FRESH_MS = 1_000;
 /** A resident model answers a load request at once; slower than this and it is really loading. Milliseconds. */
 const RESIDENT_ANSWERS_WITHIN_MS = 1_000;
+/** A load request with keep-alive 0 unloads the model; it is held this long for the call, which lets go of it. */
+const HELD_FOR_THE_CALL = '1m';
+const ZERO_DURATION = /^-?(?:0+(?:\.0+)?(?:ns|us|µs|ms|s|m|h))+$/;
 
 export interface LocalTarget {
   model: string;
   numCtx: number;
   tier: TierConfig;
   info: ModelInfo;
+  keepAlive: KeepAlive | undefined;
 }
 
 /** What one attempt on the local backend yielded. Milliseconds. */
@@ -37,12 +41,17 @@ export interface LocalAnswer {
   queued_ms: number;
 }
 
+/** A call of ours on its way through a model's line. */
+interface InLine {
+  done: Promise<void>;
+  isAnswering: boolean;
+}
+
 interface Dependencies {
   client: OllamaClient;
   clock: Clock;
   residency: ResidencyTracker;
   loads: LoadTimes;
-  keepAlive: KeepAlive | undefined;
   onEvicted: (models: string[]) => void;
 }
 
@@ -53,7 +62,7 @@ interface Dependencies {
 export class LocalBackend {
   readonly #d: Dependencies;
   /** Calls of ours that a model is busy with: the server takes one at a time. */
-  readonly #busy = new Map<string, Set<Promise<void>>>();
+  readonly #busy = new Map<string, Set<InLine>>();
   /** The server loads one model at a time. */
   readonly #loading = new Set<Promise<void>>();
 
@@ -65,31 +74,37 @@ export class LocalBackend {
     const deadline = new Deadline(this.#d.clock, listener.signal);
     let finished!: () => void;
     const done = new Promise<void>((resolve) => (finished = resolve));
-    const ahead = this.#join(this.#busy, target.model, done);
+    const own: InLine = { done, isAnswering: false };
+    const line = this.#join(target.model, own);
+    const attempt = new Attempt(
+      this.#d,
+      call,
+      target,
+      listener,
+      deadline,
+      own,
+      line,
+      this.#loading,
+    );
     try {
-      const attempt = new Attempt(this.#d, call, target, listener, deadline, ahead, this.#loading);
       return await attempt.run();
     } finally {
+      attempt.end();
       finished();
       deadline.dispose();
     }
   }
 
-  /** Adds a call to a model's line; returns those that were there before. */
-  #join(
-    lines: Map<string, Set<Promise<void>>>,
-    model: string,
-    done: Promise<void>,
-  ): Promise<void>[] {
+  /** Adds a call to a model's line. */
+  #join(model: string, own: InLine): Set<InLine> {
     const key = modelKey(model);
-    const line = lines.get(key) ?? new Set();
-    const ahead = [...line];
-    lines.set(key, line.add(done));
-    void done.then(() => {
-      line.delete(done);
-      if (line.size === 0) lines.delete(key);
+    const line = this.#busy.get(key) ?? new Set();
+    this.#busy.set(key, line.add(own));
+    void own.done.then(() => {
+      line.delete(own);
+      if (line.size === 0) this.#busy.delete(key);
     });
-    return ahead;
+    return line;
   }
 }
 
@@ -101,8 +116,13 @@ class Attempt {
   #firstTokenAt: number | undefined;
   #answering = false;
   #budgetStarted = false;
+  #rivals: InLine[] | undefined;
+  /** What was in the line before this call. */
+  readonly #ahead: Promise<void>[];
   #tokens = 0;
   #toldAt = -Infinity;
+  #over = false;
+  #endProbe: () => void = noop;
 
   constructor(
     private readonly d: Dependencies,
@@ -110,14 +130,17 @@ class Attempt {
     private readonly target: LocalTarget,
     private readonly listener: CallListener,
     private readonly deadline: Deadline,
-    private readonly ahead: Promise<void>[],
+    private readonly own: InLine,
+    private readonly line: ReadonlySet<InLine>,
     private readonly loading: Set<Promise<void>>,
-  ) {}
+  ) {
+    this.#ahead = [...line].filter((other) => other !== own).map(({ done }) => done);
+  }
 
   async run(): Promise<LocalAnswer> {
     const { residency, clock, client } = this.d;
     const { model, numCtx } = this.target;
-    const trusted = residency.trusted(model, numCtx);
+    const trusted = !this.#unloadsAtOnce && residency.trusted(model, numCtx);
     if (!trusted) await this.#ensureLoaded();
 
     this.listener.onPhase({ phase: 'reading', model });
@@ -149,13 +172,30 @@ class Attempt {
     };
   }
 
+  /** Nothing of the call may go on, or be told, after it. */
+  end(): void {
+    this.#over = true;
+    this.#endProbe();
+  }
+
+  get #unloadsAtOnce(): boolean {
+    const { keepAlive } = this.target;
+    return keepAlive === 0 || (typeof keepAlive === 'string' && ZERO_DURATION.test(keepAlive));
+  }
+
+  #load(signal: AbortSignal): Promise<void> {
+    const { model, numCtx, keepAlive } = this.target;
+    const held = this.#unloadsAtOnce ? HELD_FOR_THE_CALL : keepAlive;
+    return this.d.client.load(model, { num_ctx: numCtx }, held, signal);
+  }
+
   #request(): ChatRequest {
-    const { target, call, d } = this;
+    const { target, call } = this;
     return {
       model: target.model,
       messages: call.messages,
       options: this.#options(),
-      keep_alive: d.keepAlive,
+      keep_alive: target.keepAlive,
       // A model that can think does so unless told not to, and spends the answer's tokens on it.
       think: target.info.capabilities.includes('thinking') ? false : undefined,
       truncate: false,
@@ -184,24 +224,30 @@ class Attempt {
     const startedAt = clock.monotonic();
     const allowance = loads.allowance(client.baseUrl, model, info.parameters);
     const others = [...this.loading];
-    const arm = (): void => this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
-    if (others.length > 0)
-      void Promise.all(others).then(() => this.deadline.signal.aborted || this.#answering || arm());
+    let loaded = false;
+    // A model that was resident all along is through before the loads that it was put behind.
+    const arm = (): void => {
+      if (!loaded) this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
+    };
+    if (others.length > 0) void Promise.all(others).then(arm);
     else arm();
 
-    const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, this.deadline.signal);
+    const load = this.#load(this.deadline.signal);
     const settled = load.then(noop, noop);
     this.loading.add(settled);
     const stopTicking = this.#tickWhileLoading(startedAt);
     try {
       await load;
     } finally {
+      loaded = true;
       stopTicking();
       this.loading.delete(settled);
       this.deadline.disarm();
     }
+    const elapsed = clock.monotonic() - startedAt;
+    // The server lists a model already while it loads for somebody else.
+    if (cold || elapsed > RESIDENT_ANSWERS_WITHIN_MS) this.#loadMs = elapsed;
     if (!cold) return;
-    this.#loadMs = clock.monotonic() - startedAt;
     residency.loaded(model);
     // Behind another model's load it took longer than it does.
     if (others.length === 0) loads.learn(client.baseUrl, model, this.#loadMs);
@@ -213,13 +259,13 @@ class Attempt {
     const expected = loads.expected(client.baseUrl, model);
     const tick = (): void => {
       const elapsed = clock.monotonic() - startedAt;
+      timer = clock.setTimeout(tick, LOADING_TICK_MS);
       this.listener.onPhase({
         phase: 'loading',
         model,
         elapsed_ms: elapsed,
         expected_ms: expected,
       });
-      timer = clock.setTimeout(tick, LOADING_TICK_MS);
     };
     let timer = clock.setTimeout(tick, SHOW_LOADING_AFTER_MS);
     return () => timer.cancel();
@@ -234,16 +280,28 @@ class Attempt {
       this.#budgetStarted = true;
       this.deadline.arm(budget, () => void this.#onBudgetOver(trusted));
     };
-    if (this.ahead.length === 0) return arm();
-    void Promise.all(this.ahead).then(() => {
+    if (this.#ahead.length === 0) return arm();
+    void Promise.all(this.#ahead).then(() => {
       if (!this.#answering) this.#queuedMs = clock.monotonic() - this.#sentAt;
       arm();
     });
   }
 
+  /**
+   * Two requests on two connections may change places: then the other one has the model first. Only those that were
+   * there when the budget first ran out, or a busy line would keep a stuck call waiting for good.
+   */
+  #overtakers(): Promise<void>[] {
+    this.#rivals ??= [...this.line].filter((other) => other !== this.own);
+    return this.#rivals
+      .filter((other) => other.isAnswering && this.line.has(other))
+      .map(({ done }) => done);
+  }
+
   /** The first line: from here the budget is the silence between tokens, or what is left of the total. */
   #begin(): void {
     this.#answering = true;
+    this.own.isAnswering = true;
     this.d.residency.touched(this.target.model, this.target.numCtx);
     if (this.call.streamed || !this.#budgetStarted) {
       this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
@@ -255,38 +313,51 @@ class Attempt {
    * loading again: that is asked before the call is given up.
    */
   async #onBudgetOver(trusted: boolean): Promise<void> {
+    // What the first line starts from here is a new budget.
+    this.#budgetStarted = false;
+    const overtakers = this.#overtakers();
+    if (overtakers.length > 0) {
+      await Promise.all(overtakers);
+      if (this.#answering || this.#over || this.deadline.signal.aborted) return;
+      this.#queuedMs = this.d.clock.monotonic() - this.#sentAt;
+      this.#budgetStarted = true;
+      this.deadline.arm(this.target.tier.budgetMs, () => void this.#onBudgetOver(trusted));
+      return;
+    }
     if (!trusted || !(await this.#isReloading())) this.#timeOut();
   }
 
   async #isReloading(): Promise<boolean> {
     const { clock, client, loads } = this.d;
-    const { model, numCtx, info } = this.target;
+    const { model, info } = this.target;
     const startedAt = clock.monotonic();
     const probe = new AbortController();
-    const load = client.load(model, { num_ctx: numCtx }, this.d.keepAlive, probe.signal).then(
+    const load = this.#load(probe.signal).then(
       () => true,
       () => true,
     );
-    const grace = new Promise<false>((resolve) =>
-      clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS),
-    );
-    const resident = await Promise.race([load, grace]);
-    if (resident || this.#answering || this.deadline.signal.aborted) {
-      probe.abort();
-      return this.#answering;
-    }
-    const allowance = loads.allowance(client.baseUrl, model, info.parameters);
-    this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
-    const stopTicking = this.#tickWhileLoading(startedAt);
-    const stop = (): void => {
+    let patience!: Timer;
+    const grace = new Promise<false>((resolve) => {
+      patience = clock.setTimeout(() => resolve(false), RESIDENT_ANSWERS_WITHIN_MS);
+    });
+    let stopTicking = noop;
+    this.#endProbe = () => {
+      patience.cancel();
       stopTicking();
       probe.abort();
     };
-    this.deadline.signal.addEventListener('abort', stop, { once: true });
+    const resident = await Promise.race([load, grace]);
+    if (resident || this.#answering || this.#over || this.deadline.signal.aborted) {
+      this.#endProbe();
+      return this.#answering || this.#over;
+    }
+    const allowance = loads.allowance(client.baseUrl, model, info.parameters);
+    this.deadline.arm(allowance, () => this.#giveUpLoading(allowance));
+    stopTicking = this.#tickWhileLoading(startedAt);
     void load.then(() => {
-      stop();
-      if (this.#answering || this.deadline.signal.aborted) return;
-      this.#loadMs = clock.monotonic() - startedAt;
+      stopTicking();
+      if (this.#answering || this.#over || this.deadline.signal.aborted) return;
+      // How long it took is in the server's own count of this call.
       this.listener.onPhase({ phase: 'reading', model });
       this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
     });

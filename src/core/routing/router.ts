@@ -23,13 +23,17 @@ export interface Routed extends LocalAnswer {
   numCtx: number;
 }
 
+/** What a call works with from beginning to end, whatever is configured meanwhile. */
+export interface Setup {
+  config: Config;
+  catalogue: Catalogue;
+  local: LocalBackend;
+}
+
 interface Dependencies {
   clock: Clock;
-  config: () => Config;
-  catalogue: Catalogue;
   estimator: TokenEstimator;
   limiter: Limiter;
-  local: () => LocalBackend;
   onFallback: (from: Target, to: Target, error: InternError) => void;
 }
 
@@ -54,9 +58,8 @@ export class Router {
   }
 
   /** The ordered targets of a tier: the tier's model, and what the tier degrades to. */
-  route(tier: GenerativeTier, model?: string): Target[] {
+  route({ tiers }: Config, tier: GenerativeTier, model?: string): Target[] {
     if (model) return [{ backend: 'local', tier, model }];
-    const { tiers } = this.#d.config();
     const seen = new Set<string>();
     const targets: Target[] = [];
     for (const t of degradation(tier)) {
@@ -70,19 +73,21 @@ export class Router {
 
   /** Whether a prompt of these texts fits with its answer, in the window of the first target. Tokens. */
   async fit(
+    setup: Setup,
     call: Pick<Call, 'tier' | 'model' | 'numPredict'>,
     texts: string[],
     signal?: AbortSignal,
   ) {
-    const target = this.route(call.tier, call.model)[0] as Target;
-    const info = await this.#usable(target, signal);
-    const numCtx = this.#window(target, info);
+    const target = this.route(setup.config, call.tier, call.model)[0] as Target;
+    const info = await this.#usable(setup.catalogue, target, signal);
+    const numCtx = this.#window(setup.config, target, info);
     const promptTokens = this.#d.estimator.count(target.model, texts);
     return { target, numCtx, promptTokens, available: numCtx - call.numPredict };
   }
 
-  async run(call: Call, listener: CallListener): Promise<Routed> {
-    const targets = this.route(call.tier, call.model);
+  async run(setup: Setup, call: Call, listener: CallListener): Promise<Routed> {
+    const { config, catalogue, local } = setup;
+    const targets = this.route(config, call.tier, call.model);
     const attempts: Attempt[] = [];
     let queuedMs = 0;
     let last: RouteError | undefined;
@@ -97,18 +102,19 @@ export class Router {
         );
         startedAt = this.#d.clock.monotonic();
         queuedMs += startedAt - queuedAt;
-        const info = await this.#usable(target, listener.signal);
-        const numCtx = this.#window(target, info);
+        const info = await this.#usable(catalogue, target, listener.signal);
+        const numCtx = this.#window(config, target, info);
         // The lesser model's window may be smaller: what failed before is the better story then.
         if (last && call.promptTokens + call.numPredict > numCtx) throw last;
-        const config = this.#d.config();
-        const answer = await this.#d
-          .local()
+        if (last) this.#d.onFallback(last.target, target, last.error);
+        const tier = config.tiers[target.tier];
+        const answer = await local
           .run(
             call,
-            { model: target.model, numCtx, tier: config.tiers[target.tier], info },
-            { ...listener, onDelta: (text) => ((shown = true), listener.onDelta(text)) },
-          );
+            { model: target.model, numCtx, tier, info, keepAlive: config.keepAlive },
+            { ...listener, onDelta: (text) => ((shown = call.streamed), listener.onDelta(text)) },
+          )
+          .catch((thrown: unknown) => this.#explain(thrown, catalogue));
         attempts.push(this.#attempt(target, 'answer', startedAt));
         return {
           ...answer,
@@ -125,12 +131,17 @@ export class Router {
         // Only slowness is a reason for a lesser model, and never after the person saw the answer begin.
         last = new RouteError(error, attempts, target, Math.round(queuedMs));
         if (error.code !== 'timeout' || shown || !next) throw last;
-        this.#d.onFallback(target, next, error);
       } finally {
         release?.();
       }
     }
     throw new Error('A route has at least one target.');
+  }
+
+  /** The catalogue knew the model, so one that is missing now has been removed since. */
+  async #explain(thrown: unknown, catalogue: Catalogue): Promise<never> {
+    const missing = thrown instanceof InternError && thrown.code === 'model_missing';
+    throw missing ? await catalogue.explainMissing(thrown) : thrown;
   }
 
   #attempt(target: Target, outcome: Attempt['outcome'], startedAt: number): Attempt {
@@ -144,11 +155,13 @@ export class Router {
   }
 
   /** What the catalogue knows of the target, when it may be used at all. */
-  async #usable(target: Target, signal: AbortSignal | undefined): Promise<ModelInfo> {
+  async #usable(
+    catalogue: Catalogue,
+    target: Target,
+    signal: AbortSignal | undefined,
+  ): Promise<ModelInfo> {
     // By its name first: even a question about a cloud model would be passed on to the cloud.
-    const info = isCloudName(target.model)
-      ? undefined
-      : await this.#d.catalogue.info(target.model, signal);
+    const info = isCloudName(target.model) ? undefined : await catalogue.info(target.model, signal);
     if (!info || info.remote) {
       throw new InternError({
         code: 'config',
@@ -171,8 +184,7 @@ export class Router {
   }
 
   /** The tier's window, no larger than the model was trained for. */
-  #window(target: Target, info: ModelInfo): number {
-    const { tiers } = this.#d.config();
+  #window({ tiers }: Config, target: Target, info: ModelInfo): number {
     const key = modelKey(target.model);
     // A model named by the caller shares the window of the tier that has it, or it would be reloaded.
     const own = Object.values(tiers).find((t) => modelKey(t.model) === key) ?? tiers[target.tier];
