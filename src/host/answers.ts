@@ -7,7 +7,6 @@ import {
   type InternError,
   type JobName,
   JOBS,
-  type Phase,
   phaseText,
   type ResultOf,
   toInternError,
@@ -132,7 +131,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
           this.#refresh(uri);
         },
         onPhase: (phase) => {
-          answer.footer = footerOf(phase);
+          answer.footer = phaseText(phase);
           this.#refresh(uri);
         },
       });
@@ -188,10 +187,6 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
 }
 
 const RULE = '─'.repeat(24);
-
-function footerOf(phase: Phase): string {
-  return phaseText(phase);
-}
 
 function stopped(answer: Answer): string {
   return answer.text ? 'Stopped by you. What stands above is incomplete.' : 'Stopped by you.';

@@ -36,7 +36,6 @@ export class StatusBar implements vscode.Disposable {
   /** The latest call was made under the profile that is in force now. */
   #isCurrent = false;
   #failure: Failure | undefined;
-  #problem: string | undefined;
 
   constructor(private readonly intern: Intern) {
     this.#item = this.#disposer.own(
@@ -94,7 +93,6 @@ export class StatusBar implements vscode.Disposable {
     const shown = this.#isCurrent ? this.#latest : undefined;
     const model = shown?.model ?? config.tiers.workhorse.model;
     const backend = shown?.backend ?? 'local';
-    this.#problem = config.problems[0]?.message;
     this.#item.backgroundColor = undefined;
 
     if (call) {
@@ -104,7 +102,7 @@ export class StatusBar implements vscode.Disposable {
       this.#item.text = `$(warning) ${FAILURE_TEXT[this.#failure.error.code] ?? 'Intern failed'}`;
       this.#item.backgroundColor = new vscode.ThemeColor('statusBarItem.warningBackground');
     } else {
-      this.#item.text = `$(${this.#problem ? 'warning' : 'server-process'}) ${backend} · ${model}`;
+      this.#item.text = `$(${config.problems.length > 0 ? 'warning' : 'server-process'}) ${backend} · ${model}`;
     }
     this.#item.tooltip = this.#tooltip();
     this.#item.accessibilityInformation = {
