@@ -3,11 +3,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  type Clock,
   createIntern,
   type Envelope,
   type Intern,
-  InternError,
   type LogLine,
   MemoryStore,
   type Phase,
@@ -21,21 +19,13 @@ import {
   type OllamaServer,
   startOllama,
 } from '../support/ollama/server';
+import { coreClock, failure } from './support';
 
 const TEXT =
   'The limiter admits two calls at once. Others wait in line. Waiting can be cancelled.\n'.repeat(
     4,
   );
 const MIB = 2 ** 20;
-
-/** The core's clock on the simulator's: one time for both. */
-function coreClock(clock: ManualClock): Clock {
-  return {
-    now: () => clock.now(),
-    monotonic: () => clock.now(),
-    setTimeout: (run, ms) => clock.setTimeout(run, ms),
-  };
-}
 
 describe('the intern', () => {
   const cleanups: (() => Promise<unknown>)[] = [];
@@ -89,15 +79,6 @@ describe('the intern', () => {
     assert.ok(over, `nothing settled within ${mostMs} ms`);
     await settled;
     return work;
-  }
-
-  async function failure(work: Promise<unknown>): Promise<InternError> {
-    const error = await work.then(
-      () => assert.fail('it should have failed'),
-      (thrown: unknown) => thrown,
-    );
-    assert.ok(error instanceof InternError, String(error));
-    return error;
   }
 
   it('streams a summary and tells the truth about it', async () => {
