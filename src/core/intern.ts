@@ -16,7 +16,7 @@ import { cancelledError, InternError, toInternError } from './errors';
 import type { Job, Prompt } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { Catalogue } from './models/catalogue';
-import { TokenEstimator } from './models/tokens';
+import { TokenEstimator } from './models/estimator';
 import { OllamaClient, type PullProgress } from './ollama/client';
 import { Connections, type NetworkConfig } from './ollama/network';
 import type { PsModel } from './ollama/schemas';

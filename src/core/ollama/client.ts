@@ -1,8 +1,6 @@
-import request from 'undici/lib/api/api-request.js';
-import type Dispatcher from 'undici/types/dispatcher';
-import { cancelledError, InternError, toInternError } from '../errors';
-import type { Sender } from './network';
-import { LineDecoder, LineTooLongError } from './ndjson';
+import { toInternError } from '../errors';
+import { Http, type HttpOptions, type SendOptions } from './http';
+import { LineDecoder } from './ndjson';
 import {
   embedSchema,
   psSchema,
@@ -13,14 +11,7 @@ import {
   type TagsModel,
   versionSchema,
 } from './schemas';
-import {
-  httpError,
-  incompleteError,
-  protocolError,
-  streamError,
-  transportError,
-  type WireContext,
-} from './wireErrors';
+import { incompleteError, protocolError, streamError } from './wireErrors';
 
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | 'tool';
@@ -115,16 +106,6 @@ export interface PullProgress {
   total: number | undefined;
 }
 
-export interface ClientOptions {
-  /** As `parseHost` returns it. */
-  baseUrl: string;
-  dispatcher: Sender;
-  /** Asked for every request, with the secret that is among them. */
-  headers?: () => Promise<{ headers: Record<string, string>; token: string | undefined }>;
-  /** The proxy before the server, for messages. */
-  proxy?: string | undefined;
-}
-
 /** One line of a chat, generate or pull stream; absent fields are Go's omitempty. */
 interface StreamLine {
   model?: string;
@@ -146,31 +127,19 @@ interface StreamLine {
   eval_duration?: number;
 }
 
-interface CallOptions {
-  model?: string;
-  signal?: AbortSignal | undefined;
-}
-
 /**
  * Ollama's HTTP API. Keeps no timers and no retries: the deadline and the route belong to the router.
  * Every failure is an InternError; an aborted signal closes the connection, which stops the server at once.
  */
 export class OllamaClient {
-  readonly baseUrl: string;
-  readonly #dispatcher: Sender;
-  readonly #headers: NonNullable<ClientOptions['headers']>;
-  readonly #proxy: string | undefined;
-  readonly #origin: string;
-  readonly #path: string;
+  readonly #http: Http;
 
-  constructor(options: ClientOptions) {
-    this.baseUrl = options.baseUrl;
-    this.#dispatcher = options.dispatcher;
-    this.#headers = options.headers ?? (() => Promise.resolve({ headers: {}, token: undefined }));
-    this.#proxy = options.proxy;
-    const url = new URL(options.baseUrl);
-    this.#origin = url.origin;
-    this.#path = url.pathname.replace(/\/$/, '');
+  constructor(options: HttpOptions) {
+    this.#http = new Http(options);
+  }
+
+  get baseUrl(): string {
+    return this.#http.baseUrl;
   }
 
   /** Always streamed on the wire, for answers in one piece too: the first line tells that the model is loaded. */
@@ -193,7 +162,7 @@ export class OllamaClient {
     keepAlive: KeepAlive | undefined,
     signal?: AbortSignal,
   ): Promise<void> {
-    await this.#json(
+    await this.#http.json(
       'POST',
       '/api/generate',
       { model, options, keep_alive: keepAlive, stream: false },
@@ -209,8 +178,8 @@ export class OllamaClient {
     body: EmbedRequest,
     signal?: AbortSignal,
   ): Promise<{ embeddings: number[][]; prompt_tokens: number; load_ms: number }> {
-    const context = this.#context(body.model);
-    const answer = await this.#parsed('POST', '/api/embed', body, embedSchema, {
+    const context = this.#http.context(body.model);
+    const answer = await this.#http.parsed('POST', '/api/embed', body, embedSchema, {
       model: body.model,
       signal,
     });
@@ -226,22 +195,22 @@ export class OllamaClient {
   }
 
   async version(signal?: AbortSignal): Promise<string> {
-    return (await this.#parsed('GET', '/api/version', undefined, versionSchema, { signal }))
+    return (await this.#http.parsed('GET', '/api/version', undefined, versionSchema, { signal }))
       .version;
   }
 
   /** The installed models. */
   async tags(signal?: AbortSignal): Promise<TagsModel[]> {
-    return (await this.#parsed('GET', '/api/tags', undefined, tagsSchema, { signal })).models;
+    return (await this.#http.parsed('GET', '/api/tags', undefined, tagsSchema, { signal })).models;
   }
 
   /** The models in memory now. A model is listed already while it loads. */
   async ps(signal?: AbortSignal): Promise<PsModel[]> {
-    return (await this.#parsed('GET', '/api/ps', undefined, psSchema, { signal })).models;
+    return (await this.#http.parsed('GET', '/api/ps', undefined, psSchema, { signal })).models;
   }
 
   show(model: string, signal?: AbortSignal): Promise<ShowAnswer> {
-    return this.#parsed('POST', '/api/show', { model }, showSchema, { model, signal });
+    return this.#http.parsed('POST', '/api/show', { model }, showSchema, { model, signal });
   }
 
   /** Fetches a model into the server's store. */
@@ -255,7 +224,7 @@ export class OllamaClient {
       succeeded = line.status === 'success';
       onProgress({ status: line.status ?? '', completed: line.completed, total: line.total });
     });
-    if (!succeeded) throw incompleteError(this.#context(model), false);
+    if (!succeeded) throw incompleteError(this.#http.context(model), false);
   }
 
   async #answer(
@@ -297,7 +266,7 @@ export class OllamaClient {
       isPartial,
     );
 
-    if (!last) throw incompleteError(this.#context(body.model), isPartial());
+    if (!last) throw incompleteError(this.#http.context(body.model), isPartial());
     return {
       content,
       thinking,
@@ -316,12 +285,12 @@ export class OllamaClient {
   async #lines(
     path: string,
     body: object,
-    options: CallOptions,
+    options: SendOptions,
     onLine: (line: StreamLine) => void,
     isPartial: () => boolean = () => false,
   ): Promise<void> {
-    const context = this.#context(options.model);
-    const { response, redact } = await this.#send('POST', path, body, options);
+    const context = this.#http.context(options.model);
+    const { response, redact } = await this.#http.send('POST', path, body, options);
     const decoder = new LineDecoder();
     const handle = (text: string): void => {
       const line = parseLine(text);
@@ -341,93 +310,8 @@ export class OllamaClient {
       for await (const chunk of response.body) decoder.push(chunk as Uint8Array).forEach(handle);
       decoder.end().forEach(handle);
     } catch (error) {
-      throw this.#failure(error, options.signal, context, isPartial());
+      throw this.#http.failure(error, options.signal, context, isPartial());
     }
-  }
-
-  async #parsed<T>(
-    method: 'GET' | 'POST',
-    path: string,
-    body: object | undefined,
-    schema: { safeParse(value: unknown): { success: boolean; data?: T; error?: unknown } },
-    options: CallOptions,
-  ): Promise<T> {
-    const result = schema.safeParse(await this.#json(method, path, body, options));
-    if (!result.success) throw protocolError(this.#context(options.model), false, result.error);
-    return result.data as T;
-  }
-
-  async #json(
-    method: 'GET' | 'POST',
-    path: string,
-    body: object | undefined,
-    options: CallOptions,
-  ): Promise<unknown> {
-    const context = this.#context(options.model);
-    const { response } = await this.#send(method, path, body, options);
-    let text: string;
-    try {
-      text = await response.body.text();
-    } catch (error) {
-      throw this.#failure(error, options.signal, context, false);
-    }
-    try {
-      return JSON.parse(text);
-    } catch (error) {
-      throw protocolError(context, false, error);
-    }
-  }
-
-  /** Sends, and turns every status but 200 into its error. */
-  async #send(
-    method: 'GET' | 'POST',
-    path: string,
-    body: object | undefined,
-    { model, signal }: CallOptions,
-  ): Promise<{ response: Dispatcher.ResponseData; redact: (text: string) => string }> {
-    const context = this.#context(model);
-    try {
-      const { headers, token } = await this.#headers();
-      // A server may quote what it was sent.
-      const redact = (text: string): string =>
-        token === undefined ? text : text.replaceAll(token, '***');
-      const response = await request.call(this.#dispatcher, {
-        origin: this.#origin,
-        path: this.#path + path,
-        method,
-        headers: body ? { 'content-type': 'application/json', ...headers } : headers,
-        body: body ? JSON.stringify(body) : undefined,
-        signal,
-      });
-      if (response.statusCode === 200) return { response, redact };
-      const text = redact(await response.body.text());
-      throw httpError(
-        response.statusCode,
-        text,
-        context,
-        retryAfter(response.headers['retry-after']),
-      );
-    } catch (error) {
-      throw this.#failure(error, signal, context, false);
-    }
-  }
-
-  #failure(
-    error: unknown,
-    signal: AbortSignal | undefined,
-    context: WireContext,
-    partial: boolean,
-  ): InternError {
-    // The signal's own reason says why: a deadline's timeout, or the person's cancel.
-    if (signal?.aborted)
-      return signal.reason instanceof InternError ? signal.reason : cancelledError();
-    if (error instanceof InternError) return error;
-    if (error instanceof LineTooLongError) return protocolError(context, partial, error);
-    return transportError(error, context, partial);
-  }
-
-  #context(model: string | undefined): WireContext {
-    return { baseUrl: this.baseUrl, model, proxy: this.#proxy };
   }
 }
 
@@ -443,14 +327,4 @@ function parseLine(text: string): StreamLine | undefined {
 /** Ollama counts in nanoseconds. */
 function ms(nanoseconds: number | undefined): number {
   return (nanoseconds ?? 0) / 1e6;
-}
-
-/** `Retry-After` is a number of seconds or a date. */
-function retryAfter(header: string | string[] | undefined): number | undefined {
-  const text = Array.isArray(header) ? header[0] : header;
-  if (text === undefined) return undefined;
-  const seconds = Number(text);
-  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
-  const date = Date.parse(text);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }

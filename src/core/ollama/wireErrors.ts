@@ -1,3 +1,4 @@
+import type { Backend } from '../audit/envelope';
 import { type ErrorAction, type ErrorCode, InternError, type InternErrorInit } from '../errors';
 import { hostLabel, isLoopback } from '../address';
 import { mayCarryToken } from './tokens';
@@ -8,6 +9,8 @@ export interface WireContext {
   model?: string | undefined;
   /** The proxy on the way, without credentials. */
   proxy?: string | undefined;
+  /** What the server is to the product. Default: `local`. */
+  backend?: Backend;
 }
 
 interface Reading {

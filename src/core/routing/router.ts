@@ -3,7 +3,7 @@ import type { Clock } from '../clock';
 import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
 import type { Catalogue, ModelInfo } from '../models/catalogue';
-import type { TokenEstimator } from '../models/tokens';
+import type { TokenEstimator } from '../models/estimator';
 import { isCloudName, modelKey } from '../ollama/names';
 import type { Call, CallListener } from './call';
 import type { Limiter } from './limiter';

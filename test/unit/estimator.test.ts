@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { TokenEstimator } from '../../src/core/models/tokens';
+import { TokenEstimator } from '../../src/core/models/estimator';
 import { MemoryStore } from '../../src/core/store';
 
 const prose = 'The limiter admits two calls at once and lets the others wait in line. ';

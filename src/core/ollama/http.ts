@@ -1,0 +1,151 @@
+import request from 'undici/lib/api/api-request.js';
+import type Dispatcher from 'undici/types/dispatcher';
+import type { Backend } from '../audit/envelope';
+import { cancelledError, InternError } from '../errors';
+import type { Sender } from './network';
+import { LineTooLongError } from './ndjson';
+import { httpError, protocolError, transportError, type WireContext } from './wireErrors';
+
+export interface HttpOptions {
+  /** As `parseHost` returns it. */
+  baseUrl: string;
+  dispatcher: Sender;
+  /** Asked for every request, with the secret that is among them. */
+  headers?: () => Promise<{ headers: Record<string, string>; token: string | undefined }>;
+  /** The proxy before the server, for messages. */
+  proxy?: string | undefined;
+  /** What the server is to the product, for messages. Default: `local`. */
+  backend?: Backend;
+}
+
+export interface SendOptions {
+  model?: string;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Sent {
+  response: Dispatcher.ResponseData;
+  /** Takes the token out of a text: a server may quote what it was sent. */
+  redact: (text: string) => string;
+}
+
+/** Requests to one server. Keeps no timers, no retries and follows no redirects; every failure is an InternError. */
+export class Http {
+  readonly baseUrl: string;
+  readonly #dispatcher: Sender;
+  readonly #headers: NonNullable<HttpOptions['headers']>;
+  readonly #proxy: string | undefined;
+  readonly #backend: Backend;
+  readonly #origin: string;
+  readonly #path: string;
+
+  constructor(options: HttpOptions) {
+    this.baseUrl = options.baseUrl;
+    this.#dispatcher = options.dispatcher;
+    this.#headers = options.headers ?? (() => Promise.resolve({ headers: {}, token: undefined }));
+    this.#proxy = options.proxy;
+    this.#backend = options.backend ?? 'local';
+    const url = new URL(options.baseUrl);
+    this.#origin = url.origin;
+    this.#path = url.pathname.replace(/\/$/, '');
+  }
+
+  /** Sends, and turns every status but 200 into its error. */
+  async send(
+    method: 'GET' | 'POST',
+    path: string,
+    body: object | undefined,
+    { model, signal }: SendOptions,
+  ): Promise<Sent> {
+    const context = this.context(model);
+    try {
+      const { headers, token } = await this.#headers();
+      const redact = (text: string): string =>
+        token === undefined ? text : text.replaceAll(token, '***');
+      const response = await request.call(this.#dispatcher, {
+        origin: this.#origin,
+        path: this.#path + path,
+        method,
+        headers: body ? { 'content-type': 'application/json', ...headers } : headers,
+        body: body ? JSON.stringify(body) : undefined,
+        signal,
+      });
+      if (response.statusCode === 200) return { response, redact };
+      const text = redact(await response.body.text());
+      throw httpError(
+        response.statusCode,
+        text,
+        context,
+        retryAfter(response.headers['retry-after']),
+      );
+    } catch (error) {
+      throw this.failure(error, signal, context, false);
+    }
+  }
+
+  async json(
+    method: 'GET' | 'POST',
+    path: string,
+    body: object | undefined,
+    options: SendOptions,
+  ): Promise<unknown> {
+    const context = this.context(options.model);
+    const { response } = await this.send(method, path, body, options);
+    let text: string;
+    try {
+      text = await response.body.text();
+    } catch (error) {
+      throw this.failure(error, options.signal, context, false);
+    }
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      throw protocolError(context, false, error);
+    }
+  }
+
+  /** `json`, with an answer that has to be of this shape. */
+  async parsed<T>(
+    method: 'GET' | 'POST',
+    path: string,
+    body: object | undefined,
+    schema: { safeParse(value: unknown): { success: boolean; data?: T; error?: unknown } },
+    options: SendOptions,
+  ): Promise<T> {
+    const result = schema.safeParse(await this.json(method, path, body, options));
+    if (!result.success) throw protocolError(this.context(options.model), false, result.error);
+    return result.data as T;
+  }
+
+  /** Whatever went wrong on the way, as an InternError. `partial`: the answer had begun. */
+  failure(
+    error: unknown,
+    signal: AbortSignal | undefined,
+    context: WireContext,
+    partial: boolean,
+  ): InternError {
+    // The signal's own reason says why: a deadline's timeout, or the person's cancel.
+    if (signal?.aborted)
+      return signal.reason instanceof InternError ? signal.reason : cancelledError();
+    if (error instanceof InternError) return error;
+    if (error instanceof LineTooLongError) return protocolError(context, partial, error);
+    return transportError(error, context, partial);
+  }
+
+  context(model: string | undefined): WireContext {
+    return { baseUrl: this.baseUrl, model, proxy: this.#proxy, backend: this.#backend };
+  }
+}
+
+/** `Retry-After` is a number of seconds or a date. Milliseconds from now. */
+export function retryAfter(
+  header: string | string[] | undefined,
+  now = Date.now(),
+): number | undefined {
+  const text = Array.isArray(header) ? header[0] : header;
+  if (text === undefined || text.trim() === '') return undefined;
+  const seconds = Number(text);
+  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
