@@ -7,6 +7,7 @@ import { isPlausibleModelName, modelKey } from './ollama/names';
 import type { NetworkConfig } from './ollama/network';
 import { parseProxy, type Proxy, splitRules } from './ollama/proxy';
 import { isHeaderValue, readHeaders } from './ollama/tokens';
+import { type CloudConfig, type CloudSettings, resolveCloud } from './routing/cloud';
 import {
   BUILTIN_PROFILES,
   DEFAULT_CONTEXT_WINDOW,
@@ -16,7 +17,9 @@ import {
   type Profile,
   profileSchema,
 } from './routing/profiles';
+import { parseModelRef, type ModelRef } from './routing/route';
 import { LOCAL_BUDGET_MS, type Tier, TIERS } from './routing/tiers';
+import { type ConfigProblem, positive, problem, text } from './values';
 
 /**
  * The settings that somebody set explicitly, named as in the editor (`ollamaIntern.` left out). Absent means: not set.
@@ -35,6 +38,11 @@ export interface Settings {
   keepAlive?: string;
   logPath?: string;
   network?: NetworkSettings;
+  cloud?: CloudSettings;
+  /** An OpenAI-compatible server. */
+  gateway?: { host?: string };
+  /** What follows when a model fails, by its name or `*`: lists of `backend/model`. */
+  fallbacks?: unknown;
 }
 
 /** How the server is reached. Each may be of the wrong type: the editor passes on what was written. */
@@ -71,14 +79,14 @@ export interface Config {
   tiers: Record<Tier, TierConfig>;
   maxConcurrent: number;
   keepAlive: number | string | undefined;
+  cloud: CloudConfig;
+  /** Base URL of the gateway; undefined: there is none. */
+  gateway: string | undefined;
+  /** By model key, or `*`. */
+  fallbacks: ReadonlyMap<string, readonly ModelRef[]>;
   logPath: string;
   /** Things the person should know, such as a setting that was ignored. */
   problems: ConfigProblem[];
-}
-
-export interface ConfigProblem {
-  setting: string;
-  message: string;
 }
 
 /** Where a person's own names for profiles come from. */
@@ -125,8 +133,13 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
   }
   shareWindows(tiers);
   problems.push(...resolveNetwork(settings.network, env).problems);
+  const cloud = resolveCloud(settings.cloud, env, problems);
+  const gateway = chooseGateway(settings, problems);
   return {
     host: chooseHost(settings, env, problems),
+    cloud,
+    gateway,
+    fallbacks: readFallbacks(settings.fallbacks, cloud, gateway, problems),
     profile: profileName,
     tiers,
     maxConcurrent: Number.isFinite(settings.maxConcurrent)
@@ -262,6 +275,59 @@ function chooseHost(settings: Settings, env: Environment, problems: ConfigProble
   return parseHost('');
 }
 
+function chooseGateway(settings: Settings, problems: ConfigProblem[]): string | undefined {
+  const wanted = text(settings.gateway?.host)?.trim();
+  if (!wanted) return undefined;
+  try {
+    // The port of Ollama is no port of a gateway: without one it is the scheme's own.
+    return parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(wanted) ? wanted : `http://${wanted}`);
+  } catch {
+    problems.push(
+      problem('gateway.host', `"${wanted}" is not an address of a gateway. It is ignored.`),
+    );
+    return undefined;
+  }
+}
+
+/** Chains of fallbacks. What cannot be used is left out and said. */
+function readFallbacks(
+  value: unknown,
+  cloud: CloudConfig,
+  gateway: string | undefined,
+  problems: ConfigProblem[],
+): Map<string, ModelRef[]> {
+  const chains = new Map<string, ModelRef[]>();
+  const report = (message: string): void => void problems.push(problem('fallbacks', message));
+  if (value === undefined || value === null) return chains;
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    report('The fallback chains are not a list of models each with a list. They are ignored.');
+    return chains;
+  }
+  for (const [model, chain] of Object.entries(value)) {
+    if (!Array.isArray(chain) || !chain.every((n) => typeof n === 'string')) {
+      report(`The fallback chain of "${model}" is not a list of names. It is ignored.`);
+      continue;
+    }
+    const refs = chain.map((name) => ({ name, ...parseModelRef(name) }));
+    const usable = refs.filter(({ name, backend, model: to }) => {
+      const why = !isPlausibleModelName(to)
+        ? 'is not a model name'
+        : backend === 'cloud' && cloud.mode === 'off'
+          ? 'is left out while the cloud is off'
+          : backend === 'gateway' && gateway === undefined
+            ? 'is left out: no gateway is set (ollamaIntern.gateway.host)'
+            : undefined;
+      if (why) report(`In the fallback chain of "${model}", "${name}" ${why}.`);
+      return why === undefined;
+    });
+    chains.set(
+      model === '*' ? '*' : modelKey(model),
+      usable.map(({ backend, model: to }) => ({ backend, model: to })),
+    );
+  }
+  return chains;
+}
+
 function checkOptions(
   value: unknown,
   setting: string,
@@ -310,19 +376,6 @@ function readKeepAlive(value: unknown, problems: ConfigProblem[]): number | stri
 
 export function expandHome(path: string): string {
   return path === '~' || /^~[/\\]/.test(path) ? join(homedir(), path.slice(1)) : path;
-}
-
-/** The editor passes settings of the wrong type on as they are. */
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined;
-}
-
-function positive(value: number | undefined): value is number {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0;
-}
-
-function problem(setting: string, message: string): ConfigProblem {
-  return { setting: `ollamaIntern.${setting}`, message };
 }
 
 function issue(error: z.ZodError): string {

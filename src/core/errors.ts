@@ -23,6 +23,9 @@ export type ErrorAction =
   | { kind: 'shorten' }
   | { kind: 'sign_in'; url: string }
   | { kind: 'set_token' }
+  | { kind: 'set_cloud_key' }
+  | { kind: 'test_cloud' }
+  | { kind: 'retry_cloud' }
   | { kind: 'retry' }
   /** Something else that the surface can do, under a title of its own. */
   | { kind: 'run_command'; command: string; title: string };
@@ -40,6 +43,8 @@ export interface ErrorDetails {
   num_ctx?: number;
   /** From a `Retry-After` header. */
   retry_after_ms?: number;
+  /** A limit of the account, which no short wait lifts. */
+  usage_limit?: boolean;
   /** The answer had begun: what was shown is incomplete. */
   partial?: boolean;
   elapsed_ms?: number;

@@ -28,11 +28,11 @@ export {
   type Surface,
 } from './audit/envelope';
 export { type LogKind, type LogLine, tailLog } from './audit/log';
+export type { BackendStatus } from './backends';
 export { type Clock, systemClock, type Timer } from './clock';
 export {
   availableProfiles,
   type Config,
-  type ConfigProblem,
   type Environment,
   type NetworkSettings,
   resolveConfig,
@@ -47,7 +47,11 @@ export type { PullProgress } from './ollama/client';
 export { sameModel } from './ollama/names';
 export type { PsModel } from './ollama/schemas';
 export { type Phase, phaseText } from './routing/call';
+export type { BreakerStatus, FailureReason } from './routing/breaker';
+export { CLOUD_MODES, type CloudConfig, type CloudMode, type CloudSettings } from './routing/cloud';
+export type { KeySource } from './routing/cloudKeys';
 export type { Residency } from './routing/residency';
 export type { Profile } from './routing/profiles';
 export { GENERATIVE_TIERS, type GenerativeTier, type Tier, TIERS } from './routing/tiers';
 export { MemoryStore, type Store } from './store';
+export type { ConfigProblem } from './values';

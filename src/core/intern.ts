@@ -1,33 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
-import type { Attempt, Envelope, Surface } from './audit/envelope';
-import { AuditLog } from './audit/log';
-import { type Clock, systemClock } from './clock';
 import { parseHost } from './address';
-import {
-  type Config,
-  type ConfigProblem,
-  type Environment,
-  resolveConfig,
-  resolveNetwork,
-  type Settings,
-} from './config';
+import type { Backend, Envelope, Surface } from './audit/envelope';
+import { AuditLog } from './audit/log';
+import { Backends, type BackendStatus } from './backends';
+import { type Clock, systemClock } from './clock';
+import { type Config, type Environment, resolveConfig, type Settings } from './config';
 import { cancelledError, InternError, toInternError } from './errors';
 import type { Job, Prompt } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-import { Catalogue } from './models/catalogue';
 import { TokenEstimator } from './models/estimator';
-import { OllamaClient, type PullProgress } from './ollama/client';
-import { Connections, type NetworkConfig } from './ollama/network';
+import type { PullProgress } from './ollama/client';
 import type { PsModel } from './ollama/schemas';
-import { Tokens, type TokenSource } from './ollama/tokens';
-import type { Phase } from './routing/call';
+import type { TokenSource } from './ollama/tokens';
+import type { BreakerStatus } from './routing/breaker';
+import type { Phase, Window } from './routing/call';
+import type { KeySource } from './routing/cloudKeys';
 import { abortReason, ask } from './routing/deadline';
-import { Limiter } from './routing/limiter';
-import { LoadTimes } from './routing/loads';
-import { LocalBackend } from './routing/local';
-import { ResidencyTracker } from './routing/residency';
-import { type Routed, RouteError, Router, type Setup, type Target } from './routing/router';
+import { routeOf, type Target } from './routing/route';
+import { type Move, type Routed, RouteError, type Setup, Walk } from './routing/router';
 import { MemoryStore, type Store } from './store';
 
 export interface InternOptions {
@@ -40,6 +31,8 @@ export interface InternOptions {
   clock?: Clock;
   /** Where the tokens of servers behind a reverse proxy are kept. Default: only those of `setToken`. */
   tokens?: TokenSource;
+  /** Where the keys of the cloud are kept. Default: only those of `setCloudKey`, and `OLLAMA_API_KEY`. */
+  cloudKeys?: TokenSource;
   /** Finds the address of a host name. Default: the system does. */
   lookup?: LookupFunction;
 }
@@ -61,6 +54,8 @@ export interface RunOptions {
 export interface RunningCall {
   call_id: string;
   job: string;
+  /** Where the call is now: it may move on. */
+  backend: Backend;
   model: string;
   /** Milliseconds since the epoch. */
   started_at: number;
@@ -74,6 +69,8 @@ export interface InternListener {
   onEnvelope?(envelope: Envelope): void;
   onError?(error: InternError, job: string): void;
   onConfig?(config: Config): void;
+  /** A breaker, or what is known of a backend, changed. */
+  onBackend?(status: BackendStatus, before: BreakerStatus): void;
   onLogProblem?(error: Error): void;
 }
 
@@ -90,10 +87,20 @@ export interface Intern {
   /** Cancels a running call; false when there is none of that id. */
   stop(callId: string): boolean;
   readonly models: Models;
+  /** The backends that calls may go to now. */
+  readonly backends: BackendStatus[];
   /** Takes over new settings at once; running calls keep theirs. */
   configure(settings: Settings): void;
   /** The bearer token of a reverse proxy before that server; undefined: none. It cannot be read back. */
   setToken(address: string, token: string | undefined): void;
+  /** The key of the cloud at that address; undefined: the environment's, if any. It cannot be read back. */
+  setCloudKey(address: string, key: string | undefined): void;
+  /** Where the key of the cloud comes from. */
+  cloudKey(): Promise<KeySource>;
+  /** Asks a backend whether it would answer. Rejects with an InternError. The cloud is sent the word "ping". */
+  test(backend: Backend, signal?: AbortSignal): Promise<void>;
+  /** The next call tries a backend that is left alone after failures. */
+  retryNow(backend: Backend): void;
   listen(listener: InternListener): { dispose(): void };
   /** Resolves when the audit trail is written. */
   flush(): Promise<void>;
@@ -120,60 +127,44 @@ export function createIntern(options: InternOptions = {}): Intern {
   return new InternCore(options);
 }
 
-/** One server and what is known about it. */
-interface Server {
-  client: OllamaClient;
-  catalogue: Catalogue;
-  residency: ResidencyTracker;
-  local: LocalBackend;
-}
-
 class InternCore implements Intern {
   readonly #clock: Clock;
   readonly #env: Environment;
-  readonly #store: Store;
-  readonly #tokens: Tokens;
-  readonly #lookup: LookupFunction | undefined;
-  /** In use, and those before them that running calls still have. */
-  readonly #allConnections = new Set<Connections>();
   readonly #listeners = new Set<InternListener>();
   readonly #running = new Map<string, RunningCall>();
   readonly #stops = new Map<string, AbortController>();
   readonly #calls = new Set<Promise<unknown>>();
   readonly #estimator: TokenEstimator;
-  readonly #limiter: Limiter;
-  readonly #router: Router;
+  readonly #backends: Backends;
   #config: Config;
-  #network: NetworkConfig;
-  #connections: Connections;
-  /** Of certificate files: they are known only when the files are read. */
-  #certificateProblems: ConfigProblem[] = [];
-  #server: Server;
   #log: AuditLog;
 
   constructor(options: InternOptions) {
     this.#clock = options.clock ?? systemClock;
     this.#env = options.env ?? process.env;
-    this.#store = options.store ?? new MemoryStore();
-    this.#tokens = new Tokens(options.tokens);
-    this.#lookup = options.lookup;
-    this.#config = resolveConfig(options.settings ?? {}, this.#env);
-    this.#network = resolveNetwork(options.settings?.network, this.#env).network;
-    this.#connections = this.#newConnections();
-    this.#estimator = new TokenEstimator(this.#store);
-    this.#limiter = new Limiter(this.#config.maxConcurrent);
-    this.#server = this.#newServer();
+    const store = options.store ?? new MemoryStore();
+    const settings = options.settings ?? {};
+    this.#config = resolveConfig(settings, this.#env);
+    this.#estimator = new TokenEstimator(store);
     this.#log = this.#newLog();
-    this.#router = new Router({
+    this.#backends = new Backends({
+      config: this.#config,
+      settings,
+      env: this.#env,
       clock: this.#clock,
-      estimator: this.#estimator,
-      limiter: this.#limiter,
-      onFallback: (from, to, error) => this.#log.write(fallbackEvent(from, to, error)),
+      store,
+      tokens: options.tokens,
+      cloudKeys: options.cloudKeys,
+      lookup: options.lookup,
+      onEvicted: (models) => this.#onEvicted(models),
+      onChange: (status, before) => this.#onBackend(status, before),
+      onProblem: () => this.#tellConfig(),
     });
   }
 
   get config(): Config {
-    return this.#config;
+    const config = this.#config;
+    return { ...config, problems: [...config.problems, ...this.#backends.problems] };
   }
 
   get running(): RunningCall[] {
@@ -187,47 +178,58 @@ class InternCore implements Intern {
   }
 
   get models(): Models {
+    const { client, catalogue, residency } = this.#backends.local;
     return {
       installed: async (signal) =>
-        (await this.#server.catalogue.list(signal)).map(
-          ({ name, size, remote_host, remote_model }) => ({
-            name,
-            size,
-            remote: Boolean(remote_host ?? remote_model),
-          }),
-        ),
+        (await catalogue.list(signal)).map(({ name, size, remote_host, remote_model }) => ({
+          name,
+          size,
+          remote: Boolean(remote_host ?? remote_model),
+        })),
       resident: async (signal) => {
-        const { client, residency } = this.#server;
         const models = await ask(this.#clock, (s) => client.ps(s), signal);
         this.#onEvicted(residency.record(models));
         return models;
       },
       pull: async (model, onProgress, signal) => {
-        const { client, catalogue } = this.#server;
         await client.pull(model, onProgress, signal);
         catalogue.refresh();
       },
-      refresh: () => this.#server.catalogue.refresh(),
-      version: (signal) => ask(this.#clock, (s) => this.#server.client.version(s), signal),
+      refresh: () => catalogue.refresh(),
+      version: (signal) => ask(this.#clock, (s) => client.version(s), signal),
     };
+  }
+
+  get backends(): BackendStatus[] {
+    return this.#backends.status;
   }
 
   configure(settings: Settings): void {
     const before = this.#config;
     this.#config = resolveConfig(settings, this.#env);
-    this.#limiter.setLimit(this.#config.maxConcurrent);
-    const isOtherHost = before.host !== this.#config.host;
-    const isOtherWay = this.#renewConnections(settings);
-    if (isOtherHost) this.#server = this.#newServer();
-    else if (isOtherWay) this.#server = this.#newServer(this.#server.residency);
-    this.#config.problems.push(...this.#certificateProblems);
+    this.#backends.configure(this.#config, settings);
     if (before.logPath !== this.#config.logPath) this.#log = this.#newLog();
-    this.#tell('onConfig', this.#config);
+    this.#tellConfig();
   }
 
   setToken(address: string, token: string | undefined): void {
-    this.#tokens.set(parseHost(address), token);
-    this.#server.catalogue.refresh();
+    this.#backends.setToken(parseHost(address), token);
+  }
+
+  setCloudKey(address: string, key: string | undefined): void {
+    this.#backends.setCloudKey(parseHost(address), key);
+  }
+
+  cloudKey(): Promise<KeySource> {
+    return this.#backends.cloudKey();
+  }
+
+  test(backend: Backend, signal?: AbortSignal): Promise<void> {
+    return this.#backends.test(backend, signal);
+  }
+
+  retryNow(backend: Backend): void {
+    this.#backends.retryNow(backend);
   }
 
   listen(listener: InternListener): { dispose(): void } {
@@ -260,15 +262,15 @@ class InternCore implements Intern {
       job: name,
       surface: options.surface ?? 'library',
       startedAt: this.#clock.monotonic(),
-      target: this.#router.route(config, JOBS[name].tier, options.model)[0] as Target,
-      setup: { config, catalogue: this.#server.catalogue, local: this.#server.local },
+      target: routeOf(config, JOBS[name].tier, options.model)[0] as Target,
+      setup: { config, drivers: this.#backends.drivers },
     };
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(abortReason(options.signal));
     if (options.signal?.aborted) onAbort();
     else options.signal?.addEventListener('abort', onAbort, { once: true });
     this.#stops.set(record.call_id, stop);
-    const release = this.#connections.use();
+    const release = this.#backends.use();
     try {
       const stoppable = { ...options, signal: stop.signal };
       const envelope = await this.#run(JOBS[name], input, stoppable, record);
@@ -299,7 +301,7 @@ class InternCore implements Intern {
     for (const stop of this.#stops.values()) stop.abort(cancelledError());
     await Promise.allSettled(this.#calls);
     await this.#log.flush();
-    await Promise.all([...this.#allConnections].map((connections) => connections.destroy()));
+    await this.#backends.destroy();
   }
 
   async #run(
@@ -312,6 +314,7 @@ class InternCore implements Intern {
     const running: RunningCall = {
       call_id: record.call_id,
       job: job.name,
+      backend: record.target.backend,
       model: record.target.model,
       started_at: this.#clock.now(),
       phase: undefined,
@@ -319,76 +322,60 @@ class InternCore implements Intern {
     this.#running.set(record.call_id, running);
     this.#tell('onCallStarted', running);
 
-    const { prepared, routed } = await this.#ask(job, input, options, running, record.setup);
-    const { answer } = routed;
-    this.#estimator.learn(routed.target.model, charsOf(prepared.prompt), answer.prompt_tokens);
+    const { prepared, routed } = await this.#route(job, input, options, running, record);
+    const { answer, target } = routed;
+    const chars = charsOf(prepared.prompt);
+    const wasCut = this.#estimator.wasCut(target.model, prepared.texts, answer.prompt_tokens);
+    if (!wasCut) this.#estimator.learn(target.model, chars, answer.prompt_tokens);
     if (answer.content.trim() === '') throw emptyAnswer(routed);
     const { result, warnings } = job.parse(answer.content, prepared.input);
-    return this.#envelope(
-      job,
-      record,
-      options,
-      routed,
-      result,
-      [...prepared.warnings, ...(warnings ?? [])],
-      prepared.truncated,
-    );
+    return this.#envelope(job, record, options, routed, result, {
+      warnings: [
+        ...prepared.warnings,
+        ...(wasCut ? [cutWarning(target.model, answer.prompt_tokens)] : []),
+        ...(warnings ?? []),
+      ],
+      truncated: prepared.truncated || wasCut,
+    });
   }
 
-  /**
-   * Prepares and routes. The server's own count has the last word on what fits: when it says that a text which may be
-   * shortened is still too long, the estimate is corrected and the text shortened again.
-   */
-  async #ask(
+  async #route(
     job: Job,
     input: unknown,
     options: RunOptions,
     running: RunningCall,
-    setup: Setup,
+    { call_id, setup }: CallRecord,
   ): Promise<{ prepared: Prepared; routed: Routed }> {
-    const earlier: Attempt[] = [];
-    for (let round = 1; ; round++) {
-      const prepared = await this.#prepare(job, input, options, setup);
-      try {
-        const routed = await this.#route(job, prepared, options, running, setup);
-        return { prepared, routed: { ...routed, attempts: [...earlier, ...routed.attempts] } };
-      } catch (thrown) {
-        if (!(thrown instanceof RouteError)) throw thrown;
-        if (!job.shorten) throw withoutShorten(thrown);
-        thrown.attempts.unshift(...earlier.splice(0));
-        const { code, details } = thrown.error;
-        const counted = code === 'context_overflow' ? details.prompt_tokens : undefined;
-        if (!counted) throw thrown;
-        this.#estimator.correct(thrown.target.model, charsOf(prepared.prompt), counted);
-        // Shortening is for the first target; on a lesser one the first has just timed out, and would again.
-        const mayShorten = options.overflow === 'shorten' && thrown.target.tier === job.tier;
-        if (!mayShorten || round === MOST_ROUNDS) throw thrown;
-        earlier.push(...thrown.attempts);
-      }
-    }
-  }
-
-  #route(
-    job: Job,
-    { prompt, promptTokens }: Prepared,
-    options: RunOptions,
-    running: RunningCall,
-    setup: Setup,
-  ): Promise<Routed> {
-    return this.#router.run(
+    let prepared: Prepared | undefined;
+    const onMove = (kind: 'fallback' | 'backend_fallback', move: Move): void =>
+      this.#log.write({ kind, call_id, tool: job.name, ...moveEvent(kind, move) });
+    const walk = new Walk(
+      {
+        clock: this.#clock,
+        gates: this.#backends.gates,
+        isAllowed: (backend) => this.#backends.isAllowed(backend),
+        correct: (model, tokens) => {
+          if (prepared) this.#estimator.correct(model, charsOf(prepared.prompt), tokens);
+        },
+        onAttempt: (backend, error) => this.#backends.onAttempt(backend, error),
+        onTierFallback: (move) => onMove('fallback', move),
+        onBackendFallback: (move) => onMove('backend_fallback', move),
+      },
       setup,
       {
         tier: job.tier,
-        messages: prompt.messages,
-        numPredict: prompt.numPredict,
-        promptTokens,
-        temperature: job.temperature,
-        streamed: job.streamed,
         model: options.model,
+        mayShorten: job.shorten !== undefined && options.overflow === 'shorten',
+        prepare: (window) => {
+          prepared = this.#prepare(job, input, options, setup, window);
+          const { messages, numPredict } = prepared.prompt;
+          return { messages, numPredict, temperature: job.temperature, streamed: job.streamed };
+        },
       },
       {
         signal: options.signal,
         onDelta: (text) => job.streamed && options.onDelta?.(text),
+        onTarget: ({ model }, backend) => Object.assign(running, { model, backend }),
         onPhase: (phase) => {
           running.phase = phase;
           try {
@@ -400,30 +387,39 @@ class InternCore implements Intern {
         },
       },
     );
+    try {
+      const routed = await walk.run();
+      return { prepared: prepared as unknown as Prepared, routed };
+    } catch (thrown) {
+      // The server's own overflow offers to shorten, whatever the job.
+      throw thrown instanceof RouteError && !job.shorten ? withoutShorten(thrown) : thrown;
+    }
   }
 
-  /** The prompt, once it is known to fit the model's window. */
-  async #prepare(job: Job, given: unknown, options: RunOptions, setup: Setup): Promise<Prepared> {
+  /** The prompt for a window, once it is known to fit. */
+  #prepare(
+    job: Job,
+    given: unknown,
+    options: RunOptions,
+    { config }: Setup,
+    window: Window,
+  ): Prepared {
     let input = given;
     const warnings: string[] = [];
     for (let round = 0; ; round++) {
       const prompt = job.prompt(input);
-      prompt.numPredict = setup.config.tiers[job.tier].options.numPredict ?? prompt.numPredict;
+      prompt.numPredict = config.tiers[job.tier].options.numPredict ?? prompt.numPredict;
       const texts = prompt.messages.map((m) => m.content);
-      const fit = await this.#router.fit(
-        setup,
-        { tier: job.tier, model: options.model, numPredict: prompt.numPredict },
-        texts,
-        options.signal,
-      );
-      if (fit.promptTokens <= fit.available) {
-        return { prompt, input, warnings, promptTokens: fit.promptTokens, truncated: round > 0 };
+      const promptTokens = this.#estimator.count(window.model, texts);
+      const available = window.numCtx - prompt.numPredict;
+      if (promptTokens <= available) {
+        return { prompt, texts, input, warnings, truncated: round > 0 };
       }
       if (options.overflow !== 'shorten' || !job.shorten || round === 4) {
-        throw overflowError(fit, prompt.numPredict, job.shorten !== undefined);
+        throw overflowError(window, promptTokens, prompt.numPredict, job.shorten !== undefined);
       }
       // The instructions do not shrink with the text, so a first cut may not be enough.
-      const share = Math.max(0, (fit.available / fit.promptTokens) * 0.95 ** (round + 1));
+      const share = Math.max(0, (available / promptTokens) * 0.95 ** (round + 1));
       const shorter = job.shorten(input, share);
       const lengthOf = (value: unknown): number => JSON.stringify(value).length;
       warnings.splice(
@@ -441,10 +437,9 @@ class InternCore implements Intern {
     options: RunOptions,
     routed: Routed,
     result: unknown,
-    warnings: string[],
-    truncated: boolean,
+    { warnings, truncated }: { warnings: string[]; truncated: boolean },
   ): Envelope {
-    const { answer, target } = routed;
+    const { answer, target, ranIn } = routed;
     if (answer.done_reason === 'length') {
       warnings.push('The answer reached its length limit and may end too early.');
     }
@@ -456,11 +451,15 @@ class InternCore implements Intern {
       tier_used: target.tier,
       model: target.model,
       hardware_profile: record.setup.config.profile,
-      backend: target.backend,
+      backend: ranIn,
       tokens_in: answer.prompt_tokens,
       tokens_out: answer.output_tokens,
       elapsed_ms: Math.round(this.#clock.monotonic() - record.startedAt),
       residency: routed.residency,
+      ...(routed.degrade_reason && {
+        degraded: true as const,
+        degrade_reason: routed.degrade_reason,
+      }),
       ...(target.tier !== job.tier && { fallback_from: job.tier }),
       ...(options.model && { model_requested: options.model }),
       attempts: routed.attempts,
@@ -472,7 +471,7 @@ class InternCore implements Intern {
       num_ctx: routed.numCtx,
       ...(truncated && { truncated: true as const }),
       done_reason: answer.done_reason || undefined,
-      cost_usd: 0,
+      ...(ranIn === 'local' && { cost_usd: 0 }),
       warnings,
     };
   }
@@ -511,55 +510,23 @@ class InternCore implements Intern {
     for (const model of models) this.#log.write({ kind: 'eviction', model, backend: 'local' });
   }
 
-  #newConnections(): Connections {
-    const connections: Connections = new Connections({
-      config: this.#network,
-      lookup: this.#lookup,
-      onProblem: (message) => {
-        if (connections === this.#connections) this.#onCertificateProblem(message);
-      },
-    });
-    this.#allConnections.add(connections);
-    return connections;
+  #onBackend(status: BackendStatus, before: BreakerStatus): void {
+    const { backend, breaker } = status;
+    if (before.state !== breaker.state) {
+      this.#log.write({
+        kind: 'breaker',
+        backend,
+        from: before.state,
+        to: breaker.state,
+        reason: breaker.reason ?? before.reason,
+        retry_in_ms: breaker.retry_in_ms,
+      });
+    }
+    this.#tell('onBackend', status, before);
   }
 
-  /** Whether the network settings are other ones; calls that run keep their connections. */
-  #renewConnections(settings: Settings): boolean {
-    const { network } = resolveNetwork(settings.network, this.#env);
-    if (JSON.stringify(network) === JSON.stringify(this.#network)) return false;
-    const old = this.#connections;
-    this.#network = network;
-    this.#certificateProblems = [];
-    this.#connections = this.#newConnections();
-    void old.retire().then(() => this.#allConnections.delete(old));
-    return true;
-  }
-
-  #onCertificateProblem(message: string): void {
-    const problem = { setting: 'ollamaIntern.network.caFile', message };
-    this.#certificateProblems.push(problem);
-    this.#config = { ...this.#config, problems: [...this.#config.problems, problem] };
-    this.#tell('onConfig', this.#config);
-  }
-
-  /** The server of the settings in force; what was seen of its memory is kept when only the way to it is new. */
-  #newServer(residency = new ResidencyTracker(this.#clock)): Server {
-    const { host } = this.#config;
-    const { headers } = this.#network;
-    const client = new OllamaClient({
-      baseUrl: host,
-      dispatcher: this.#connections,
-      headers: () => this.#tokens.headers(host, headers),
-      proxy: this.#connections.proxyLabel(host),
-    });
-    const local = new LocalBackend({
-      client,
-      clock: this.#clock,
-      residency,
-      loads: new LoadTimes(this.#store),
-      onEvicted: (models) => this.#onEvicted(models),
-    });
-    return { client, catalogue: new Catalogue(() => client, this.#clock), residency, local };
+  #tellConfig(): void {
+    this.#tell('onConfig', this.config);
   }
 
   #newLog(): AuditLog {
@@ -584,15 +551,12 @@ interface CallRecord {
 /** A prompt that fits, as far as can be told. */
 interface Prepared {
   prompt: Prompt;
+  texts: string[];
   /** Of the job; shortened when `truncated`. */
   input: unknown;
-  promptTokens: number;
   truncated: boolean;
   warnings: string[];
 }
-
-/** How often a text is shortened after the server has counted it. */
-const MOST_ROUNDS = 3;
 
 function charsOf(prompt: Prompt): number {
   return prompt.messages.reduce((sum, message) => sum + message.content.length, 0);
@@ -614,24 +578,24 @@ function readInput(job: Job, input: unknown): unknown {
 }
 
 function overflowError(
-  fit: { target: Target; numCtx: number; promptTokens: number },
+  { model, numCtx }: Window,
+  promptTokens: number,
   numPredict: number,
   canShorten: boolean,
 ): InternError {
   const n = (value: number): string => value.toLocaleString('en-US');
   return new InternError({
     code: 'context_overflow',
-    message: `The text is too long for ${fit.target.model}: about ${n(fit.promptTokens)} tokens and up to ${n(numPredict)} for the answer, in a window of ${n(fit.numCtx)}.`,
+    message: `The text is too long for ${model}: about ${n(promptTokens)} tokens and up to ${n(numPredict)} for the answer, in a window of ${n(numCtx)}.`,
     hint: 'Select a shorter part, or give the tier a larger context window. Nothing was sent.',
     actions: [
       ...(canShorten ? [{ kind: 'shorten' } as const] : []),
       { kind: 'open_setting', setting: 'ollamaIntern.options.contextWindow' },
     ],
-    details: { model: fit.target.model, prompt_tokens: fit.promptTokens, num_ctx: fit.numCtx },
+    details: { model, prompt_tokens: promptTokens, num_ctx: numCtx },
   });
 }
 
-/** The server's own overflow offers to shorten, whatever the job. */
 function withoutShorten({ error, attempts, target, queuedMs }: RouteError): RouteError {
   const actions = error.actions.filter((action) => action.kind !== 'shorten');
   return new RouteError(error.with({ actions }), attempts, target, queuedMs);
@@ -656,16 +620,16 @@ function emptyAnswer(routed: Routed): RouteError {
   return new RouteError(error, routed.attempts, target, routed.queued_ms);
 }
 
-function fallbackEvent(from: Target, to: Target, error: InternError) {
-  return {
-    kind: 'fallback' as const,
-    from: from.tier,
-    to: to.tier,
-    from_model: from.model,
-    to_model: to.model,
-    backend: from.backend,
-    reason: error.code,
-  };
+function cutWarning(model: string, tokens: number): string {
+  return `${model} counted only ${tokens.toLocaleString('en-US')} tokens: it may not have read the whole text.`;
+}
+
+/** A tier falls back inside its backend and only because of slowness; another backend may have other reasons. */
+function moveEvent(kind: 'fallback' | 'backend_fallback', { from, to, reason }: Move) {
+  const models = { from_model: from.model, to_model: to.model };
+  return kind === 'fallback'
+    ? { from: from.tier, to: to.tier, ...models, backend: from.backend, reason: 'timeout' }
+    : { from: from.backend, to: to.backend, ...models, tier: to.tier, reason };
 }
 
 function round1(value: number): number {

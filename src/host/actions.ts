@@ -43,6 +43,12 @@ function label(action: ErrorAction, task: string): string {
       return 'Sign In';
     case 'set_token':
       return 'Set Token';
+    case 'set_cloud_key':
+      return 'Set Cloud Key';
+    case 'test_cloud':
+      return 'Test Connection';
+    case 'retry_cloud':
+      return 'Retry Cloud Now';
     case 'retry':
       return 'Try Again';
     case 'run_command':
@@ -74,6 +80,17 @@ async function perform(action: ErrorAction): Promise<Remedy> {
       return (await vscode.commands.executeCommand<boolean>(COMMANDS.setServerToken))
         ? 'retry'
         : undefined;
+    case 'set_cloud_key':
+      return (await vscode.commands.executeCommand<boolean>(COMMANDS.setCloudKey))
+        ? 'retry'
+        : undefined;
+    case 'test_cloud':
+      return (await vscode.commands.executeCommand<boolean>(COMMANDS.testCloud))
+        ? 'retry'
+        : undefined;
+    case 'retry_cloud':
+      await vscode.commands.executeCommand(COMMANDS.retryCloud);
+      return 'retry';
     case 'run_command':
       await vscode.commands.executeCommand(action.command);
       return undefined;

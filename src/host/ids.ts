@@ -21,6 +21,12 @@ export const COMMANDS = {
   startServer: 'ollamaIntern.startServer',
   setServerToken: 'ollamaIntern.setServerToken',
   clearServerToken: 'ollamaIntern.clearServerToken',
+  setCloudKey: 'ollamaIntern.setCloudKey',
+  clearCloudKey: 'ollamaIntern.clearCloudKey',
+  testCloud: 'ollamaIntern.testCloud',
+  enableCloud: 'ollamaIntern.enableCloud',
+  disableCloud: 'ollamaIntern.disableCloud',
+  retryCloud: 'ollamaIntern.retryCloud',
   openSettings: 'ollamaIntern.openSettings',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];

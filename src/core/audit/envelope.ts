@@ -5,6 +5,11 @@ import type { Tier } from '../routing/tiers';
 /** Where a model ran. */
 export type Backend = 'local' | 'cloud' | 'gateway';
 
+/** Why an answer comes from another backend than the one that was to give it. */
+export type DegradeReason =
+  | `${Backend}_${'timeout' | '5xx' | 'rate_limited' | 'unreachable' | 'auth_failed'}`
+  | 'circuit_open';
+
 /** The way in that a call took. */
 export type Surface = 'command' | 'chat' | 'language_model' | 'tool' | 'http' | 'mcp' | 'library';
 
@@ -37,7 +42,7 @@ export interface Envelope<R = unknown> {
   residency: Residency | null;
   /** The answer comes from a lesser place than asked for. */
   degraded?: true;
-  degrade_reason?: string;
+  degrade_reason?: DegradeReason;
   /** The tier that was asked for, when a lower one answered. */
   fallback_from?: Tier;
   /** The model that the caller named. */

@@ -9,6 +9,9 @@ const SYMBOL_SHARE = 0.25;
 const WEIGHT = 0.3;
 /** Shorter prompts are mostly chat template. */
 const LEAST_CHARS = 400;
+/** Text of few tokens, such as long rules of dashes, is up to so many times cheaper than what was learned. */
+const CUT_FACTOR = 2.5;
+const CUT_CHARS = 2_000;
 /** Chat templates add a few tokens to each message. */
 const TOKENS_PER_MESSAGE = 8;
 
@@ -45,6 +48,15 @@ export class TokenEstimator {
     const before = this.#store.get(key(model));
     const next = typeof before === 'number' ? before * (1 - WEIGHT) + seen * WEIGHT : seen;
     this.#store.set(key(model), Math.round(next * 100) / 100);
+  }
+
+  /**
+   * Whether the server counted so few tokens that it cannot have read the whole text: some cut what does not fit
+   * without saying so.
+   */
+  wasCut(model: string, texts: readonly string[], tokens: number): boolean {
+    const chars = texts.reduce((sum, text) => sum + text.length, 0);
+    return chars >= CUT_CHARS && tokens > 0 && this.count(model, texts) > CUT_FACTOR * tokens;
   }
 
   /** Takes in a count that proved an estimate too low; a little on the safe side. */

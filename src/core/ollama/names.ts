@@ -29,3 +29,9 @@ export function isCloudName(name: string): boolean {
 export function isPlausibleModelName(name: string): boolean {
   return /^[\w.-]+(?::\d+)?(?:\/[\w.-]+)*(?::[\w.-]+){0,2}$/.test(name.trim());
 }
+
+/** The name under which the cloud itself knows a model: `gpt-oss:120b-cloud` is `gpt-oss:120b` there. */
+export function cloudBaseName(name: string): string {
+  const trimmed = name.trim();
+  return isCloudName(trimmed) ? trimmed.replace(/[:-]cloud$/i, '') : trimmed;
+}

@@ -74,7 +74,9 @@ export function settle(
 ): BreakerState {
   const state = current(before, now);
   if (ticket.epoch !== state.epoch) return state;
-  if (state.kind === 'half_open' && state.probe !== ticket.id) return state;
+  const isProbe = state.kind === 'half_open' && state.probe === ticket.id;
+  const isForced = state.kind !== 'closed' && !isProbe;
+  if (isForced && verdict.kind !== 'success') return state;
   const epoch = state.epoch + 1;
   switch (verdict.kind) {
     case 'success':
@@ -123,6 +125,11 @@ export class Breaker {
     const { state, ticket } = admit(this.#state, ++this.#ids, this.clock.monotonic());
     this.#become(state);
     return ticket;
+  }
+
+  /** Leave to send whatever the state, when nothing else is left to ask: then only its success counts. */
+  force(): Ticket {
+    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch };
   }
 
   /** Whether nothing has changed since the ticket was given: a call may have queued meanwhile. */

@@ -1,19 +1,46 @@
-import type { ChatMessage } from '../ollama/client';
+import type { Backend } from '../audit/envelope';
+import type { Answer, ChatMessage } from '../ollama/client';
+import type { Residency } from './residency';
+import type { Target } from './route';
 import type { GenerativeTier } from './tiers';
 
 /** What the router is asked to get done. */
 export interface Call {
   tier: GenerativeTier;
+  /** A model that the caller named; it is used and no other is put in its place. */
+  model: string | undefined;
+  /** Whether a text that proves too long may be prepared again, after the estimate was corrected. */
+  mayShorten: boolean;
+  /** Makes the prompt for a target's window, or throws `context_overflow`. */
+  prepare: (window: Window) => Prompted;
+}
+
+/** How much text a target takes. */
+export interface Window {
+  model: string;
+  /** Tokens, the answer's included. */
+  numCtx: number;
+}
+
+/** A prompt as it is sent. */
+export interface Prompted {
   messages: ChatMessage[];
   /** Most tokens of the answer. */
   numPredict: number;
-  /** Estimated tokens of the messages. */
-  promptTokens: number;
   temperature: number;
   /** true: the budget is the longest silence. false: the budget is the total. */
   streamed: boolean;
-  /** A model that the caller named; it is used and nothing else. */
-  model: string | undefined;
+}
+
+/** What one attempt yielded. Milliseconds. */
+export interface BackendAnswer {
+  answer: Answer;
+  /** null where there is no such thing, or it could not be read. */
+  residency: Residency | null;
+  load_ms: number;
+  first_token_ms: number | undefined;
+  /** Behind another call of ours in the server's own queue. */
+  queued_ms: number;
 }
 
 /** Where a running call is, for whoever waits. */
@@ -23,10 +50,16 @@ export type Phase =
   | { phase: 'reading'; model: string }
   | { phase: 'writing'; model: string; tokens: number };
 
-export interface CallListener {
+/** Who waits for one attempt. */
+export interface AttemptListener {
   signal: AbortSignal | undefined;
   onPhase: (phase: Phase) => void;
   onDelta: (text: string) => void;
+}
+
+export interface CallListener extends AttemptListener {
+  /** The call is on its way to this target, which runs in `ranIn`. */
+  onTarget: (target: Target, ranIn: Backend) => void;
 }
 
 /** `loading qwen3:14b, 14 s of about 20 s` */

@@ -2,9 +2,9 @@ import type { Clock, Timer } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
-import type { Answer, ChatRequest, KeepAlive, OllamaClient, RunOptions } from '../ollama/client';
+import type { ChatRequest, KeepAlive, OllamaClient, RunOptions } from '../ollama/client';
 import { modelKey } from '../ollama/names';
-import type { Call, CallListener } from './call';
+import type { BackendAnswer, AttemptListener, Prompted } from './call';
 import { ask, Deadline, orAborted } from './deadline';
 import type { LoadTimes } from './loads';
 import { DEFAULT_REPEAT_PENALTY } from './profiles';
@@ -29,16 +29,6 @@ export interface LocalTarget {
   tier: TierConfig;
   info: ModelInfo;
   keepAlive: KeepAlive | undefined;
-}
-
-/** What one attempt on the local backend yielded. Milliseconds. */
-export interface LocalAnswer {
-  answer: Answer;
-  residency: Residency | null;
-  load_ms: number;
-  first_token_ms: number | undefined;
-  /** Behind another call of ours in the server's own queue. */
-  queued_ms: number;
 }
 
 /** A call of ours on its way through a model's line. */
@@ -70,7 +60,11 @@ export class LocalBackend {
     this.#d = dependencies;
   }
 
-  async run(call: Call, target: LocalTarget, listener: CallListener): Promise<LocalAnswer> {
+  async run(
+    call: Prompted,
+    target: LocalTarget,
+    listener: AttemptListener,
+  ): Promise<BackendAnswer> {
     const deadline = new Deadline(this.#d.clock, listener.signal);
     let finished!: () => void;
     const done = new Promise<void>((resolve) => (finished = resolve));
@@ -126,9 +120,9 @@ class Attempt {
 
   constructor(
     private readonly d: Dependencies,
-    private readonly call: Call,
+    private readonly call: Prompted,
     private readonly target: LocalTarget,
-    private readonly listener: CallListener,
+    private readonly listener: AttemptListener,
     private readonly deadline: Deadline,
     private readonly own: InLine,
     private readonly line: ReadonlySet<InLine>,
@@ -137,7 +131,7 @@ class Attempt {
     this.#ahead = [...line].filter((other) => other !== own).map(({ done }) => done);
   }
 
-  async run(): Promise<LocalAnswer> {
+  async run(): Promise<BackendAnswer> {
     const { residency, clock, client } = this.d;
     const { model, numCtx } = this.target;
     const trusted = !this.#unloadsAtOnce && residency.trusted(model, numCtx);

@@ -1,40 +1,59 @@
-import type { Attempt, Backend } from '../audit/envelope';
+import type { Attempt, Backend, DegradeReason } from '../audit/envelope';
 import type { Clock } from '../clock';
 import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
-import type { Catalogue, ModelInfo } from '../models/catalogue';
-import type { TokenEstimator } from '../models/estimator';
-import { isCloudName, modelKey } from '../ollama/names';
-import type { Call, CallListener } from './call';
+import type { Breaker, Verdict } from './breaker';
+import type { BackendAnswer, Call, CallListener } from './call';
+import type { Driver, Ready } from './drivers';
 import type { Limiter } from './limiter';
-import type { LocalAnswer, LocalBackend } from './local';
-import { degradation, type GenerativeTier } from './tiers';
+import { outcomeOf } from './outcome';
+import { lesserTargets, routeOf, type Target } from './route';
 
-/** One try: a backend, a model, and the tier whose budget and options apply. */
-export interface Target {
-  backend: Backend;
-  tier: GenerativeTier;
-  model: string;
-}
+/** How often a prompt that proves too long is made anew for the same target. */
+const MOST_ROUNDS = 3;
 
-export interface Routed extends LocalAnswer {
-  target: Target;
-  attempts: Attempt[];
-  numCtx: number;
+/** What decides whether and when a backend is asked; lives longer than the driver. */
+export interface Gate {
+  breaker: Breaker;
+  limiter: Limiter;
 }
 
 /** What a call works with from beginning to end, whatever is configured meanwhile. */
 export interface Setup {
   config: Config;
-  catalogue: Catalogue;
-  local: LocalBackend;
+  drivers: Readonly<Record<Backend, Driver>>;
+}
+
+export interface Routed extends BackendAnswer {
+  target: Target;
+  /** Where the model ran. */
+  ranIn: Backend;
+  attempts: Attempt[];
+  numCtx: number;
+  /** Set when a backend before this one was to answer. */
+  degrade_reason: DegradeReason | undefined;
+}
+
+/** A move away from a target, for the log. */
+export interface Move {
+  from: Target;
+  to: Target;
+  reason: string;
 }
 
 interface Dependencies {
   clock: Clock;
-  estimator: TokenEstimator;
-  limiter: Limiter;
-  onFallback: (from: Target, to: Target, error: InternError) => void;
+  gates: Readonly<Record<Backend, Gate>>;
+  /** Whether calls may still go there: consent may be withdrawn while one waits. */
+  isAllowed: (backend: Backend) => boolean;
+  /** Takes in a server's count of a prompt that proved too long. */
+  correct: (model: string, promptTokens: number) => void;
+  /** How an attempt ended; an error only when it says something about the backend. */
+  onAttempt: (backend: Backend, error: InternError | undefined) => void;
+  /** To a lesser tier of the same backend. */
+  onTierFallback: (move: Move) => void;
+  /** To another backend. */
+  onBackendFallback: (move: Move) => void;
 }
 
 /** The failed call's attempts travel with its error. */
@@ -49,145 +68,272 @@ export class RouteError extends Error {
   }
 }
 
-/** Picks the targets of a call, fixed before the first byte is sent, and walks them. The only retry loop. */
-export class Router {
-  readonly #d: Dependencies;
+/**
+ * Walks the targets of one call, in the order that was fixed before the first byte was sent. The only retry loop of
+ * the product.
+ */
+export class Walk {
+  readonly #route: Target[];
+  readonly #attempts: Attempt[] = [];
+  /** Targets that were tried and failed, latest last. */
+  readonly #failed: { target: Target; error: InternError }[] = [];
+  /** Targets whose breaker said no. */
+  readonly #skipped: Target[] = [];
+  /** Why the route moved on from its first target. */
+  #degraded: DegradeReason | undefined;
+  #left: { target: Target; reason: string } | undefined;
+  #queuedMs = 0;
+  #timeouts = 0;
 
-  constructor(dependencies: Dependencies) {
-    this.#d = dependencies;
-  }
-
-  /** The ordered targets of a tier: the tier's model, and what the tier degrades to. */
-  route({ tiers }: Config, tier: GenerativeTier, model?: string): Target[] {
-    if (model) return [{ backend: 'local', tier, model }];
-    const seen = new Set<string>();
-    const targets: Target[] = [];
-    for (const t of degradation(tier)) {
-      const key = modelKey(tiers[t].model);
-      // A model that has just timed out is not asked again under another tier's name.
-      if (!seen.has(key)) targets.push({ backend: 'local', tier: t, model: tiers[t].model });
-      seen.add(key);
-    }
-    return targets;
-  }
-
-  /** Whether a prompt of these texts fits with its answer, in the window of the first target. Tokens. */
-  async fit(
-    setup: Setup,
-    call: Pick<Call, 'tier' | 'model' | 'numPredict'>,
-    texts: string[],
-    signal?: AbortSignal,
+  constructor(
+    private readonly d: Dependencies,
+    private readonly setup: Setup,
+    private readonly call: Call,
+    private readonly listener: CallListener,
   ) {
-    const target = this.route(setup.config, call.tier, call.model)[0] as Target;
-    const info = await this.#usable(setup.catalogue, target, signal);
-    const numCtx = this.#window(setup.config, target, info);
-    const promptTokens = this.#d.estimator.count(target.model, texts);
-    return { target, numCtx, promptTokens, available: numCtx - call.numPredict };
+    this.#route = routeOf(setup.config, call.tier, call.model);
   }
 
-  async run(setup: Setup, call: Call, listener: CallListener): Promise<Routed> {
-    const { config, catalogue, local } = setup;
-    const targets = this.route(config, call.tier, call.model);
-    const attempts: Attempt[] = [];
-    let queuedMs = 0;
-    let last: RouteError | undefined;
-    for (const [index, target] of targets.entries()) {
-      const queuedAt = this.#d.clock.monotonic();
-      let startedAt = queuedAt;
-      let shown = false;
-      let release: (() => void) | undefined;
+  async run(): Promise<Routed> {
+    for (const target of this.#route) {
+      const answer = await this.#try(target);
+      if (answer) return answer;
+    }
+    return (await this.#lastResort()) ?? (await this.#lesserTiers()) ?? this.#giveUp();
+  }
+
+  /** The person's own server is asked even while its breaker is open, when nothing else is left: it costs nothing. */
+  async #lastResort(): Promise<Routed | undefined> {
+    const local = this.#skipped.find(({ backend }) => backend === 'local');
+    return local && this.#try(local, true);
+  }
+
+  /**
+   * Only slowness is a reason for a lesser model, and only on the one backend that was tried: two backends that were
+   * both too slow are a long enough wait.
+   */
+  async #lesserTiers(): Promise<Routed | undefined> {
+    const slow = this.#failed.at(-1);
+    if (this.#timeouts !== 1 || slow?.error.code !== 'timeout' || this.call.model) return undefined;
+    for (const target of lesserTargets(this.setup.config, slow.target)) {
+      const answer = await this.#try(target, target.backend === 'local');
+      if (answer) return answer;
+      if (this.#failed.at(-1)?.error.code !== 'timeout') break;
+    }
+    return undefined;
+  }
+
+  /** The answer; undefined when the route goes on. Throws what has to be told. */
+  async #try(target: Target, force = false): Promise<Routed | undefined> {
+    const { clock, gates, isAllowed } = this.d;
+    const { breaker, limiter } = gates[target.backend];
+    if (!isAllowed(target.backend)) return undefined;
+    let ticket = force ? breaker.force() : breaker.admit();
+    if (!ticket) return this.#skip(target);
+
+    const queuedAt = clock.monotonic();
+    let startedAt = queuedAt;
+    let verdict: Verdict = { kind: 'none' };
+    let shown = false;
+    let ranIn = target.backend;
+    let release: (() => void) | undefined;
+    try {
+      release = await limiter.acquire(this.listener.signal, (position) =>
+        this.listener.onPhase({ phase: 'queued', position }),
+      );
+      startedAt = clock.monotonic();
+      this.#queuedMs += startedAt - queuedAt;
+      if (!isAllowed(target.backend)) return undefined;
+      if (!force && !breaker.isCurrent(ticket)) {
+        // What the others learned while this call waited holds for it too.
+        ticket = breaker.admit();
+        if (!ticket) return this.#skip(target);
+      }
+      const driver = this.setup.drivers[target.backend];
+      const ready = await driver.ready(target, this.setup.config, this.listener.signal);
+      ranIn = ready.ranIn;
+      this.listener.onTarget(target, ranIn);
+      const answer = await this.#ask(target, ready, () => (shown = true)).catch((thrown: unknown) =>
+        this.#explain(thrown, driver),
+      );
+      verdict = { kind: 'success' };
+      this.d.onAttempt(target.backend, undefined);
+      this.#record(ranIn, target, 'answer', startedAt);
+      return {
+        ...answer,
+        queued_ms: Math.round(this.#queuedMs + answer.queued_ms),
+        target,
+        ranIn,
+        attempts: this.#attempts,
+        numCtx: ready.numCtx,
+        degrade_reason: this.#isFirstChoice(target) ? undefined : this.#degraded,
+      };
+    } catch (thrown) {
+      const error = toInternError(thrown);
+      const outcome = outcomeOf(error, shown);
+      verdict = outcome.verdict;
+      if (outcome.reason) this.d.onAttempt(target.backend, error);
+      if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
+      const before = this.#failed.at(-1);
+      // The next window may be smaller than the first: what failed before is the better story then.
+      const tooLongHere = !wasSent(error) && before !== undefined;
+      if (!outcome.next && !tooLongHere) throw this.#failure(target, error);
+      if (tooLongHere) return undefined;
+      this.#failed.push({ target, error });
+      if (error.code === 'timeout') this.#timeouts++;
+      this.#leave(target, `${target.backend}_${outcome.reason ?? 'unreachable'}`);
+      return undefined;
+    } finally {
+      release?.();
+      if (ticket) breaker.settle(ticket, verdict);
+    }
+  }
+
+  /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
+  async #ask(target: Target, ready: Ready, onShown: () => void): Promise<BackendAnswer> {
+    for (let round = 1; ; round++) {
+      const startedAt = this.d.clock.monotonic();
+      const prompted = this.call.prepare({ model: target.model, numCtx: ready.numCtx });
+      this.#arriveAt(target);
       try {
-        release = await this.#d.limiter.acquire(listener.signal, (position) =>
-          listener.onPhase({ phase: 'queued', position }),
-        );
-        startedAt = this.#d.clock.monotonic();
-        queuedMs += startedAt - queuedAt;
-        const info = await this.#usable(catalogue, target, listener.signal);
-        const numCtx = this.#window(config, target, info);
-        // The lesser model's window may be smaller: what failed before is the better story then.
-        if (last && call.promptTokens + call.numPredict > numCtx) throw last;
-        if (last) this.#d.onFallback(last.target, target, last.error);
-        const tier = config.tiers[target.tier];
-        const answer = await local
-          .run(
-            call,
-            { model: target.model, numCtx, tier, info, keepAlive: config.keepAlive },
-            { ...listener, onDelta: (text) => ((shown = call.streamed), listener.onDelta(text)) },
-          )
-          .catch((thrown: unknown) => this.#explain(thrown, catalogue));
-        attempts.push(this.#attempt(target, 'answer', startedAt));
-        return {
-          ...answer,
-          queued_ms: answer.queued_ms + Math.round(queuedMs),
-          target,
-          attempts,
-          numCtx,
-        };
+        return await ready.run(prompted, {
+          ...this.listener,
+          onDelta: (text) => {
+            if (prompted.streamed) onShown();
+            this.listener.onDelta(text);
+          },
+        });
       } catch (thrown) {
-        if (thrown instanceof RouteError) throw thrown;
         const error = toInternError(thrown);
-        attempts.push(this.#attempt(target, error.code, startedAt));
-        const next = targets[index + 1];
-        // Only slowness is a reason for a lesser model, and never after the person saw the answer begin.
-        last = new RouteError(error, attempts, target, Math.round(queuedMs));
-        if (error.code !== 'timeout' || shown || !next) throw last;
-      } finally {
-        release?.();
+        const counted = error.code === 'context_overflow' ? error.details.prompt_tokens : undefined;
+        if (!counted) throw thrown;
+        this.d.correct(target.model, counted);
+        // On a lesser tier the first model has just timed out, and a shorter text will not help it.
+        const mayShorten = this.call.mayShorten && target.tier === this.call.tier;
+        if (!mayShorten || round === MOST_ROUNDS) throw thrown;
+        this.#record(ready.ranIn, target, error.code, startedAt);
       }
     }
-    throw new Error('A route has at least one target.');
   }
 
   /** The catalogue knew the model, so one that is missing now has been removed since. */
-  async #explain(thrown: unknown, catalogue: Catalogue): Promise<never> {
+  async #explain(thrown: unknown, driver: Driver): Promise<never> {
     const missing = thrown instanceof InternError && thrown.code === 'model_missing';
-    throw missing ? await catalogue.explainMissing(thrown) : thrown;
+    throw missing ? await driver.explainMissing(thrown) : thrown;
   }
 
-  #attempt(target: Target, outcome: Attempt['outcome'], startedAt: number): Attempt {
-    const elapsed = this.#d.clock.monotonic() - startedAt;
-    return {
-      backend: target.backend,
+  #skip(target: Target): undefined {
+    this.#skipped.push(target);
+    const { state } = this.d.gates[target.backend].breaker.status;
+    this.#leave(target, state === 'misconfigured' ? authFailed(target.backend) : 'circuit_open');
+  }
+
+  #leave(target: Target, reason: string): void {
+    this.#degraded ??= reason as DegradeReason;
+    this.#left = { target, reason };
+  }
+
+  /** Whether the answer comes from where the route began; a lesser tier there is told as `fallback_from`. */
+  #isFirstChoice(target: Target): boolean {
+    const [first] = this.#route;
+    return target === first || (target.backend === first?.backend && target.tier !== first.tier);
+  }
+
+  /** A prompt for the target is there, so it is really sent. */
+  #arriveAt(target: Target): void {
+    const left = this.#left;
+    this.#left = undefined;
+    if (!left || left.target === target) return;
+    const move = { from: left.target, to: target, reason: left.reason };
+    if (left.target.backend === target.backend && left.target.tier !== target.tier) {
+      this.d.onTierFallback(move);
+    } else this.d.onBackendFallback(move);
+  }
+
+  #record(backend: Backend, target: Target, outcome: Attempt['outcome'], startedAt: number): void {
+    this.#attempts.push({
+      backend,
       model: target.model,
       outcome,
-      elapsed_ms: Math.round(elapsed),
-    };
+      elapsed_ms: Math.round(this.d.clock.monotonic() - startedAt),
+    });
   }
 
-  /** What the catalogue knows of the target, when it may be used at all. */
-  async #usable(
-    catalogue: Catalogue,
-    target: Target,
-    signal: AbortSignal | undefined,
-  ): Promise<ModelInfo> {
-    // By its name first: even a question about a cloud model would be passed on to the cloud.
-    const info = isCloudName(target.model) ? undefined : await catalogue.info(target.model, signal);
-    if (!info || info.remote) {
-      throw new InternError({
-        code: 'config',
-        message: `${target.model} runs in the cloud, and nothing may leave this machine.`,
-        hint: 'Choose a local model for this tier.',
-        actions: [{ kind: 'choose_profile' }],
-        details: { model: target.model },
-      });
+  /** Nothing answered. */
+  #giveUp(): never {
+    const last = this.#failed.at(-1);
+    if (last) {
+      this.#failed.pop();
+      throw this.#failure(last.target, last.error);
     }
-    if (info.capabilities.includes('embedding') && !info.capabilities.includes('completion')) {
-      throw new InternError({
-        code: 'bad_input',
-        message: `${target.model} makes embeddings and cannot write.`,
-        hint: 'Choose a text model for this tier.',
-        actions: [{ kind: 'choose_profile' }],
-        details: { model: target.model, capability: 'completion' },
-      });
+    const target = this.#skipped.at(-1);
+    if (target) {
+      throw this.#failure(target, pausedError(target, this.d.gates[target.backend].breaker));
     }
-    return info;
+    throw this.#failure(this.#route[0] as Target, turnedOffError());
   }
 
-  /** The tier's window, no larger than the model was trained for. */
-  #window({ tiers }: Config, target: Target, info: ModelInfo): number {
-    const key = modelKey(target.model);
-    // A model named by the caller shares the window of the tier that has it, or it would be reloaded.
-    const own = Object.values(tiers).find((t) => modelKey(t.model) === key) ?? tiers[target.tier];
-    return Math.min(own.numCtx, info.contextLength ?? Infinity);
+  /** The error to tell, with what failed before it. */
+  #failure(target: Target, error: InternError): RouteError {
+    const earlier = this.#failed.filter((f) => f.target.backend !== target.backend);
+    const told =
+      earlier.length === 0 || error.code === 'cancelled'
+        ? error
+        : error.with({
+            message: [error.message, ...earlier.map((f) => `Before that: ${f.error.message}`)].join(
+              ' ',
+            ),
+          });
+    return new RouteError(told, this.#attempts, target, Math.round(this.#queuedMs));
   }
+}
+
+function authFailed(backend: Backend): DegradeReason {
+  return `${backend}_auth_failed`;
+}
+
+const NAMES: Readonly<Record<Backend, string>> = {
+  local: 'Ollama',
+  cloud: 'Ollama Cloud',
+  gateway: 'The gateway',
+};
+
+/** Every outcome but a prompt that was found too long beforehand comes from a server, or from waiting for one. */
+function wasSent({ code, details }: InternError): boolean {
+  return code !== 'context_overflow' || details.status !== undefined;
+}
+
+function turnedOffError(): InternError {
+  return new InternError({
+    code: 'config',
+    message: 'The cloud is off, so nothing was sent.',
+    hint: 'Choose a local model, or enable the cloud.',
+    actions: [{ kind: 'choose_profile' }],
+  });
+}
+
+/** A target that was named alone is not asked now. */
+function pausedError({ backend, model }: Target, { status }: Breaker): InternError {
+  if (status.state === 'misconfigured') {
+    return new InternError({
+      code: 'auth_failed',
+      message: `${NAMES[backend]} is not asked: it refused the last call, or has no key.`,
+      hint: 'Set the key, or test the connection.',
+      actions:
+        backend === 'cloud'
+          ? [{ kind: 'set_cloud_key' }, { kind: 'test_cloud' }]
+          : [{ kind: 'set_token' }],
+      details: { model },
+    });
+  }
+  const seconds = Math.ceil((status.retry_in_ms ?? 0) / 1000);
+  return new InternError({
+    code: 'unreachable',
+    message: `${NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`,
+    hint: 'Wait, or try it now.',
+    retryable: true,
+    actions:
+      backend === 'cloud' ? [{ kind: 'retry_cloud' }, { kind: 'retry' }] : [{ kind: 'retry' }],
+    details: { model },
+  });
 }

@@ -1,0 +1,351 @@
+import type { LookupFunction } from 'node:net';
+import type { Backend } from './audit/envelope';
+import type { Clock } from './clock';
+import { type Config, type Environment, resolveNetwork, type Settings } from './config';
+import { InternError, toInternError } from './errors';
+import { Catalogue } from './models/catalogue';
+import { OllamaClient } from './ollama/client';
+import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
+import { cloudBaseName } from './ollama/names';
+import { Connections, type NetworkConfig } from './ollama/network';
+import { Tokens, type TokenSource } from './ollama/tokens';
+import { Breaker, type BreakerStatus } from './routing/breaker';
+import { ask, Deadline } from './routing/deadline';
+import { CloudDriver, type Driver, LocalDriver, NoDriver } from './routing/drivers';
+import { Limiter } from './routing/limiter';
+import { LoadTimes } from './routing/loads';
+import { LocalBackend } from './routing/local';
+import { ResidencyTracker } from './routing/residency';
+import { BACKENDS } from './routing/route';
+import type { Gate } from './routing/router';
+import type { Store } from './store';
+import type { ConfigProblem } from './values';
+
+/** A backend as surfaces show it. */
+export interface BackendStatus {
+  backend: Backend;
+  host: string;
+  breaker: BreakerStatus;
+  /** Calls on their way, and calls that wait for a permit. */
+  running: number;
+  waiting: number;
+  /** Why it did not answer the last time; undefined after an answer. */
+  error: InternError | undefined;
+  /** Of the cloud, once it was looked for. */
+  key: KeySource | undefined;
+}
+
+export interface BackendsOptions {
+  config: Config;
+  settings: Settings;
+  env: Environment;
+  clock: Clock;
+  store: Store;
+  tokens: TokenSource | undefined;
+  cloudKeys: TokenSource | undefined;
+  lookup: LookupFunction | undefined;
+  onEvicted: (models: string[]) => void;
+  /** The breaker of a backend, or what is known of it, is another one. */
+  onChange: (status: BackendStatus, before: BreakerStatus) => void;
+  /** There is one more among `problems`. */
+  onProblem: () => void;
+}
+
+/** The local server and what is known about it. */
+interface LocalServer {
+  client: OllamaClient;
+  catalogue: Catalogue;
+  residency: ResidencyTracker;
+  driver: Driver;
+}
+
+/** The servers of the settings in force, and what outlives a change of settings: breakers, limiters, secrets. */
+export class Backends {
+  readonly gates: Readonly<Record<Backend, Gate>>;
+  /** Of certificate files: they are known only when the files are read. */
+  problems: ConfigProblem[] = [];
+  readonly #tokens: Tokens;
+  readonly #keys: CloudKeys;
+  readonly #errors = new Map<Backend, InternError>();
+  /** In use, and those before them that running calls still have. */
+  readonly #allConnections = new Set<Connections>();
+  #keySource: KeySource | undefined;
+  #config: Config;
+  #network: NetworkConfig;
+  #connections: Connections;
+  #local: LocalServer;
+  #cloud: { client: OllamaClient; driver: Driver };
+
+  constructor(private readonly o: BackendsOptions) {
+    this.#config = o.config;
+    this.#tokens = new Tokens(o.tokens);
+    this.#keys = new CloudKeys(o.cloudKeys, o.env);
+    this.#network = resolveNetwork(o.settings.network, o.env).network;
+    this.gates = Object.fromEntries(
+      BACKENDS.map((backend) => [backend, this.#newGate(backend)]),
+    ) as Record<Backend, Gate>;
+    this.#connections = this.#newConnections();
+    this.#local = this.#newLocal();
+    this.#cloud = this.#newCloud();
+    void this.#lookForKey();
+  }
+
+  /** For one call, which keeps them to its end. */
+  get drivers(): Readonly<Record<Backend, Driver>> {
+    return {
+      local: this.#local.driver,
+      cloud: this.#cloud.driver,
+      gateway: new NoDriver(noGatewayError),
+    };
+  }
+
+  get local(): Readonly<LocalServer> {
+    return this.#local;
+  }
+
+  get status(): BackendStatus[] {
+    const { cloud, gateway } = this.#config;
+    return BACKENDS.filter(
+      (b) => b === 'local' || (b === 'cloud' ? cloud.mode !== 'off' : gateway !== undefined),
+    ).map((backend) => this.#statusOf(backend));
+  }
+
+  /** Consent holds now, whatever a call began with. */
+  isAllowed(backend: Backend): boolean {
+    return backend !== 'cloud' || this.#config.cloud.mode !== 'off';
+  }
+
+  /** Keeps the connections open for a call of several requests, until the function that it returns is called. */
+  use(): () => void {
+    return this.#connections.use();
+  }
+
+  configure(config: Config, settings: Settings): void {
+    const before = this.#config;
+    this.#config = config;
+    for (const { limiter } of Object.values(this.gates)) limiter.setLimit(config.maxConcurrent);
+    const isOtherWay = this.#renewConnections(settings);
+    if (before.host !== config.host) {
+      this.#local = this.#newLocal();
+      this.#forgive('local');
+    } else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    const isOtherCloud =
+      JSON.stringify([before.cloud.host, before.cloud.models]) !==
+      JSON.stringify([config.cloud.host, config.cloud.models]);
+    if (isOtherCloud || isOtherWay) this.#cloud = this.#newCloud();
+    if (isOtherCloud) this.#forgive('cloud');
+    if (isOtherCloud || before.cloud.mode !== config.cloud.mode) void this.#lookForKey();
+  }
+
+  setToken(baseUrl: string, token: string | undefined): void {
+    this.#tokens.set(baseUrl, token);
+    this.#local.catalogue.refresh();
+    this.#forgive('local');
+    this.#forgive('gateway');
+  }
+
+  setCloudKey(baseUrl: string, key: string | undefined): void {
+    this.#keys.set(baseUrl, key);
+    if (new URL(baseUrl).origin !== new URL(this.#config.cloud.host).origin) return;
+    this.#forgive('cloud');
+    void this.#lookForKey();
+  }
+
+  cloudKey(): Promise<KeySource> {
+    return this.#keys.source(this.#config.cloud.host);
+  }
+
+  retryNow(backend: Backend): void {
+    this.gates[backend].breaker.retryNow();
+  }
+
+  /** Takes in how an attempt ended: what went wrong is shown until something goes right. */
+  onAttempt(backend: Backend, error: InternError | undefined): void {
+    if (error) this.#errors.set(backend, error);
+    else this.#errors.delete(backend);
+  }
+
+  /**
+   * Asks a server whether it would answer; when it does, its breaker closes. The cloud lists its models to anybody, so
+   * there one token is generated from the word "ping".
+   */
+  async test(backend: Backend, signal?: AbortSignal): Promise<void> {
+    const release = this.use();
+    try {
+      if (backend === 'cloud') await this.#testCloud(signal);
+      else await ask(this.o.clock, (s) => this.#local.client.tags(s), signal);
+      this.#forgive(backend);
+    } catch (thrown) {
+      const error = toInternError(thrown);
+      if (error.code === 'auth_failed') this.#refuse(backend, error);
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  async destroy(): Promise<void> {
+    await Promise.all([...this.#allConnections].map((connections) => connections.destroy()));
+  }
+
+  async #testCloud(signal: AbortSignal | undefined): Promise<void> {
+    const { mode, models, budgetMs } = this.#config.cloud;
+    if (mode === 'off') throw cloudIsOff();
+    const deadline = new Deadline(this.o.clock, signal);
+    deadline.arm(budgetMs.instant, () => deadline.abort(testTimeout(budgetMs.instant)));
+    try {
+      await this.#cloud.client.chat(
+        {
+          model: cloudBaseName(models.instant),
+          messages: [{ role: 'user', content: 'ping' }],
+          options: { num_predict: 1 },
+        },
+        {},
+        deadline.signal,
+      );
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  /** A cloud without a key is said at once and not with the first call. */
+  async #lookForKey(): Promise<void> {
+    const { host, mode } = this.#config.cloud;
+    if (mode === 'off') return;
+    const source = await this.#keys.source(host);
+    if (this.#config.cloud.host !== host || this.#config.cloud.mode === 'off') return;
+    this.#keySource = source;
+    if (source === 'none') this.#refuse('cloud', noKeyError());
+    else this.#tell('cloud', this.gates.cloud.breaker.status);
+  }
+
+  #refuse(backend: Backend, error: InternError): void {
+    this.#errors.set(backend, error);
+    this.gates[backend].breaker.misconfigure();
+  }
+
+  /** What was held against a backend is over. */
+  #forgive(backend: Backend): void {
+    this.#errors.delete(backend);
+    this.gates[backend].breaker.reset();
+  }
+
+  #newGate(backend: Backend): Gate {
+    return {
+      breaker: new Breaker(this.o.clock, (_, before) => this.#tell(backend, before)),
+      limiter: new Limiter(this.#config.maxConcurrent),
+    };
+  }
+
+  #tell(backend: Backend, before: BreakerStatus): void {
+    this.o.onChange(this.#statusOf(backend), before);
+  }
+
+  #statusOf(backend: Backend): BackendStatus {
+    const { breaker, limiter } = this.gates[backend];
+    return {
+      backend,
+      host: this.drivers[backend].host,
+      breaker: breaker.status,
+      running: limiter.running,
+      waiting: limiter.waiting,
+      error: this.#errors.get(backend),
+      key: backend === 'cloud' ? this.#keySource : undefined,
+    };
+  }
+
+  #newConnections(): Connections {
+    const connections: Connections = new Connections({
+      config: this.#network,
+      lookup: this.o.lookup,
+      onProblem: (message) => {
+        if (connections !== this.#connections) return;
+        this.problems.push({ setting: 'ollamaIntern.network.caFile', message });
+        this.o.onProblem();
+      },
+    });
+    this.#allConnections.add(connections);
+    return connections;
+  }
+
+  /** Whether the network settings are other ones; calls that run keep their connections. */
+  #renewConnections(settings: Settings): boolean {
+    const { network } = resolveNetwork(settings.network, this.o.env);
+    if (JSON.stringify(network) === JSON.stringify(this.#network)) return false;
+    const old = this.#connections;
+    this.#network = network;
+    this.problems = [];
+    this.#connections = this.#newConnections();
+    void old.retire().then(() => this.#allConnections.delete(old));
+    return true;
+  }
+
+  /** What was seen of the server's memory is kept when only the way to it is new. */
+  #newLocal(residency = new ResidencyTracker(this.o.clock)): LocalServer {
+    const { host } = this.#config;
+    const { headers } = this.#network;
+    const { clock, store, onEvicted } = this.o;
+    const client = new OllamaClient({
+      baseUrl: host,
+      dispatcher: this.#connections,
+      headers: () => this.#tokens.headers(host, headers),
+      proxy: this.#connections.proxyLabel(host),
+    });
+    const loads = new LoadTimes(store);
+    const local = new LocalBackend({ client, clock, residency, loads, onEvicted });
+    const catalogue = new Catalogue(() => client, clock);
+    return {
+      client,
+      catalogue,
+      residency,
+      driver: new LocalDriver(client, catalogue, local, clock),
+    };
+  }
+
+  #newCloud(): { client: OllamaClient; driver: Driver } {
+    const { host } = this.#config.cloud;
+    const client = new OllamaClient({
+      baseUrl: host,
+      dispatcher: this.#connections,
+      headers: () => this.#keys.headers(host),
+      proxy: this.#connections.proxyLabel(host),
+      backend: 'cloud',
+    });
+    const catalogue = new Catalogue(() => client, this.o.clock);
+    return { client, driver: new CloudDriver(client, catalogue, this.o.clock) };
+  }
+}
+
+function testTimeout(budgetMs: number): InternError {
+  return new InternError({
+    code: 'timeout',
+    message: `Ollama Cloud did not answer within ${Math.round(budgetMs / 1000)} s.`,
+    hint: 'Try again later, or choose a faster cloud model.',
+    retryable: true,
+    actions: [
+      { kind: 'test_cloud' },
+      { kind: 'open_setting', setting: 'ollamaIntern.cloud.model' },
+    ],
+  });
+}
+
+function cloudIsOff(): InternError {
+  return new InternError({
+    code: 'config',
+    message: 'The cloud is off, so nothing was sent.',
+    hint: 'Enable the cloud first.',
+    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.cloud.mode' }],
+  });
+}
+
+function noGatewayError(): InternError {
+  return new InternError({
+    code: 'config',
+    message: 'A model of the gateway was asked for, but no gateway is set.',
+    hint: 'Set the address of the gateway, or choose a model of this machine.',
+    actions: [
+      { kind: 'open_setting', setting: 'ollamaIntern.gateway.host' },
+      { kind: 'choose_profile' },
+    ],
+  });
+}

@@ -1,0 +1,186 @@
+import { hostLabel, parseHost } from '../address';
+import type { Environment } from '../config';
+import { InternError } from '../errors';
+import { isPlausibleModelName } from '../ollama/names';
+import { mayCarryToken } from '../ollama/tokens';
+import { type ConfigProblem, positive, problem, text } from '../values';
+import { GENERATIVE_TIERS, type GenerativeTier } from './tiers';
+
+/** `off`: nothing goes there. `primary`: first the cloud. `fallback`: the cloud when this machine fails. */
+export const CLOUD_MODES = ['off', 'primary', 'fallback'] as const;
+export type CloudMode = (typeof CLOUD_MODES)[number];
+
+export interface CloudSettings {
+  mode?: string;
+  host?: string;
+  model?: string;
+  deepModel?: string;
+  contextWindow?: number;
+  /** Seconds. */
+  budgets?: Partial<Record<GenerativeTier, number>>;
+}
+
+export interface CloudConfig {
+  mode: CloudMode;
+  /** Base URL; https, or this machine for a stand-in. */
+  host: string;
+  models: Record<GenerativeTier, string>;
+  /** The cloud bills by time: this caps what one call can cost. Tokens. */
+  numCtx: number;
+  /** Until the first byte of a streamed answer and between its tokens; for the whole of any other. */
+  budgetMs: Record<GenerativeTier, number>;
+}
+
+export const CLOUD_HOST = 'https://ollama.com';
+/** Source: the product's tables, as the next two. */
+const DEFAULT_MODEL = 'minimax-m3:cloud';
+const DEFAULT_CONTEXT_WINDOW = 32_768;
+export const REMOTE_BUDGET_MS: Readonly<Record<GenerativeTier, number>> = {
+  instant: 30_000,
+  workhorse: 120_000,
+  deep: 300_000,
+};
+const LEAST_CONTEXT = 256;
+const MOST_CONTEXT = 1_048_576;
+
+/** The cloud as settings and environment want it. What cannot be used turns the cloud off rather than elsewhere. */
+export function resolveCloud(
+  settings: CloudSettings = {},
+  env: Environment,
+  problems: ConfigProblem[],
+): CloudConfig {
+  const model = modelName('model', settings.model, env, 'INTERN_CLOUD_MODEL', problems);
+  const deep = modelName('deepModel', settings.deepModel, env, 'INTERN_CLOUD_DEEP_MODEL', problems);
+  const everyday = model ?? DEFAULT_MODEL;
+  const wanted = chooseMode(settings, env, problems);
+  const host = wanted === 'off' ? undefined : chooseHost(settings, env, problems);
+  return {
+    mode: host === undefined ? 'off' : wanted,
+    host: host ?? CLOUD_HOST,
+    models: { instant: everyday, workhorse: everyday, deep: deep ?? everyday },
+    numCtx: contextWindow(settings, env, problems),
+    budgetMs: Object.fromEntries(
+      GENERATIVE_TIERS.map((tier) => [tier, budget(tier, settings, env, problems)]),
+    ) as CloudConfig['budgetMs'],
+  };
+}
+
+/** Whether an address is Ollama Cloud's own. */
+export function isCloudHost(baseUrl: string): boolean {
+  return /(?:^|\.)ollama\.com$/i.test(new URL(baseUrl).hostname);
+}
+
+/** Where the key of the environment belongs: to no other host. */
+export function environmentKey(origin: string, env: Environment): string | undefined {
+  const key = env['OLLAMA_API_KEY']?.trim();
+  if (!key) return undefined;
+  try {
+    const host = parseHost(env['OLLAMA_CLOUD_HOST']?.trim() || CLOUD_HOST);
+    return new URL(host).origin === origin ? key : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const YES = /^(?:1|true|yes|on)$/i;
+
+function chooseMode(
+  settings: CloudSettings,
+  env: Environment,
+  problems: ConfigProblem[],
+): CloudMode {
+  const wanted = text(settings.mode)?.trim();
+  if (!wanted) return YES.test(env['OLLAMA_CLOUD_PRIMARY']?.trim() ?? '') ? 'primary' : 'off';
+  const mode = CLOUD_MODES.find((m) => m === wanted);
+  if (!mode) {
+    problems.push(
+      problem(
+        'cloud.mode',
+        `"${wanted}" is not a cloud mode: ${CLOUD_MODES.join(', ')}. It is off.`,
+      ),
+    );
+  }
+  return mode ?? 'off';
+}
+
+function chooseHost(
+  settings: CloudSettings,
+  env: Environment,
+  problems: ConfigProblem[],
+): string | undefined {
+  const wanted = text(settings.host)?.trim() || env['OLLAMA_CLOUD_HOST']?.trim() || CLOUD_HOST;
+  const off = (why: string): undefined => {
+    problems.push(problem('cloud.host', `${why} The cloud stays off.`));
+  };
+  try {
+    const host = parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(wanted) ? wanted : `https://${wanted}`);
+    return mayCarryToken(host)
+      ? host
+      : off(`The cloud's address ${hostLabel(host)} is plain HTTP, where others can read the key.`);
+  } catch (error) {
+    return off(error instanceof InternError ? error.message : String(error));
+  }
+}
+
+function modelName(
+  setting: string,
+  value: unknown,
+  env: Environment,
+  variable: string,
+  problems: ConfigProblem[],
+): string | undefined {
+  const own = text(value)?.trim();
+  const wanted = own || env[variable]?.trim();
+  if (!wanted || isPlausibleModelName(wanted)) return wanted || undefined;
+  const source = own ? `ollamaIntern.cloud.${setting}` : variable;
+  problems.push(
+    problem(
+      `cloud.${setting}`,
+      `${source} is "${wanted}", which is not a model name. It is ignored.`,
+    ),
+  );
+  return undefined;
+}
+
+function contextWindow(
+  settings: CloudSettings,
+  env: Environment,
+  problems: ConfigProblem[],
+): number {
+  const variable = env['INTERN_CLOUD_NUM_CTX']?.trim();
+  const value = settings.contextWindow ?? (variable ? Number(variable) : undefined);
+  if (value === undefined) return DEFAULT_CONTEXT_WINDOW;
+  if (Number.isInteger(value) && value >= LEAST_CONTEXT && value <= MOST_CONTEXT) return value;
+  const source =
+    settings.contextWindow === undefined
+      ? 'INTERN_CLOUD_NUM_CTX'
+      : 'ollamaIntern.cloud.contextWindow';
+  problems.push(
+    problem(
+      'cloud.contextWindow',
+      `${source} must be a whole number from ${LEAST_CONTEXT} to ${MOST_CONTEXT}. ${DEFAULT_CONTEXT_WINDOW} is used.`,
+    ),
+  );
+  return DEFAULT_CONTEXT_WINDOW;
+}
+
+function budget(
+  tier: GenerativeTier,
+  settings: CloudSettings,
+  env: Environment,
+  problems: ConfigProblem[],
+): number {
+  const own = settings.budgets?.[tier];
+  if (positive(own)) return own * 1000;
+  const name = `INTERN_CLOUD_TIMEOUT_${tier.toUpperCase()}_MS`;
+  const variable = env[name]?.trim();
+  if (!variable) return REMOTE_BUDGET_MS[tier];
+  if (positive(Number(variable))) return Number(variable);
+  problems.push(
+    problem(
+      `cloud.budgets.${tier}`,
+      `${name} must be a number of milliseconds. ${REMOTE_BUDGET_MS[tier]} is used.`,
+    ),
+  );
+  return REMOTE_BUDGET_MS[tier];
+}

@@ -1,0 +1,262 @@
+import type { Backend } from '../audit/envelope';
+import { hostLabel } from '../address';
+import type { Clock } from '../clock';
+import type { Config } from '../config';
+import { InternError } from '../errors';
+import type { ModelInfo } from '../models/catalogue';
+import { cloudBaseName, isCloudName, modelKey } from '../ollama/names';
+import type { OllamaClient } from '../ollama/client';
+import type { AttemptListener, BackendAnswer, Prompted } from './call';
+import { isCloudHost } from './cloud';
+import type { LocalBackend } from './local';
+import { type ChatClient, runRemotely } from './remote';
+import type { Target } from './route';
+
+/** A target that may be used: its window, and the way to run a prompt on it. */
+export interface Ready {
+  /** Tokens, prompt and answer together. */
+  numCtx: number;
+  /** Where the model really runs: the local server may pass a call on to the cloud. */
+  ranIn: Backend;
+  run: (call: Prompted, listener: AttemptListener) => Promise<BackendAnswer>;
+}
+
+/** One kind of backend, as the router sees it. */
+export interface Driver {
+  readonly host: string;
+  /** Checks that the target may be used at all. Rejects with an InternError. */
+  ready(target: Target, config: Config, signal: AbortSignal | undefined): Promise<Ready>;
+  /** A model that the server did not have after all, with the names that it has. */
+  explainMissing(error: InternError): Promise<InternError>;
+}
+
+/** What a driver asks about models. */
+export interface ModelSource {
+  info(model: string, signal?: AbortSignal): Promise<ModelInfo>;
+  explainMissing(error: InternError): Promise<InternError>;
+}
+
+/** An Ollama server: on this machine, or another one of the person's. */
+export class LocalDriver implements Driver {
+  constructor(
+    private readonly client: OllamaClient,
+    private readonly catalogue: ModelSource,
+    private readonly local: LocalBackend,
+    private readonly clock: Clock,
+  ) {}
+
+  get host(): string {
+    return this.client.baseUrl;
+  }
+
+  async ready(
+    { model, tier }: Target,
+    config: Config,
+    signal: AbortSignal | undefined,
+  ): Promise<Ready> {
+    const mayLeave = config.cloud.mode !== 'off';
+    if (!mayLeave && isCloudHost(this.host)) throw cloudHostError(this.host);
+    // By its name first: even a question about a cloud model would be passed on to the cloud.
+    if (!mayLeave && isCloudName(model)) throw leavesError(model);
+    const info = await this.catalogue.info(model, signal);
+    if (!mayLeave && info.remote) throw leavesError(model);
+    canWrite(info);
+    if (info.remote || isCloudName(model)) {
+      return remotely(
+        'cloud',
+        this.client,
+        this.clock,
+        { model, wireModel: model, tier, info },
+        config,
+      );
+    }
+    const numCtx = localWindow(config, { model, tier }, info);
+    const target = { model, numCtx, tier: config.tiers[tier], info, keepAlive: config.keepAlive };
+    return {
+      numCtx,
+      ranIn: 'local',
+      run: (call, listener) => this.local.run(call, target, listener),
+    };
+  }
+
+  explainMissing(error: InternError): Promise<InternError> {
+    return this.catalogue.explainMissing(error);
+  }
+}
+
+/** Ollama Cloud. */
+export class CloudDriver implements Driver {
+  constructor(
+    private readonly client: OllamaClient,
+    private readonly catalogue: ModelSource,
+    private readonly clock: Clock,
+  ) {}
+
+  get host(): string {
+    return this.client.baseUrl;
+  }
+
+  async ready(
+    { model, tier }: Target,
+    config: Config,
+    signal: AbortSignal | undefined,
+  ): Promise<Ready> {
+    // The cloud itself knows its models without the suffix that a local server needs.
+    const wireModel = cloudBaseName(model);
+    const info = await this.catalogue.info(wireModel, signal).catch((thrown: unknown) => {
+      // A stand-in for the cloud may tell nothing about its models.
+      if (thrown instanceof InternError && thrown.code === 'server' && isClientError(thrown)) {
+        return unknownModel(wireModel);
+      }
+      throw thrown;
+    });
+    canWrite(info);
+    return remotely('cloud', this.client, this.clock, { model, wireModel, tier, info }, config);
+  }
+
+  explainMissing(error: InternError): Promise<InternError> {
+    return this.catalogue.explainMissing(error);
+  }
+}
+
+/** An OpenAI-compatible server. */
+export class GatewayDriver implements Driver {
+  constructor(
+    private readonly client: ChatClient,
+    private readonly catalogue: ModelSource,
+    private readonly clock: Clock,
+  ) {}
+
+  get host(): string {
+    return this.client.baseUrl;
+  }
+
+  async ready(
+    { model, tier }: Target,
+    config: Config,
+    signal: AbortSignal | undefined,
+  ): Promise<Ready> {
+    if (config.cloud.mode === 'off' && isCloudName(model)) throw leavesError(model);
+    const info = await this.catalogue.info(model, signal);
+    canWrite(info);
+    return remotely(
+      'gateway',
+      this.client,
+      this.clock,
+      { model, wireModel: model, tier, info },
+      config,
+    );
+  }
+
+  explainMissing(error: InternError): Promise<InternError> {
+    return this.catalogue.explainMissing(error);
+  }
+}
+
+/** Stands where no server is configured. */
+export class NoDriver implements Driver {
+  readonly host = '';
+
+  constructor(private readonly error: () => InternError) {}
+
+  ready(): Promise<Ready> {
+    return Promise.reject(this.error());
+  }
+
+  explainMissing(error: InternError): Promise<InternError> {
+    return Promise.resolve(error);
+  }
+}
+
+function isClientError({ details }: InternError): boolean {
+  const status = details.status ?? 0;
+  return status >= 400 && status < 500 && status !== 429;
+}
+
+function unknownModel(name: string): ModelInfo {
+  return {
+    name,
+    capabilities: ['completion'],
+    contextLength: undefined,
+    parameters: undefined,
+    remote: true,
+  };
+}
+
+function remotely(
+  ranIn: Backend,
+  client: ChatClient,
+  clock: Clock,
+  target: { model: string; wireModel: string; tier: Target['tier']; info: ModelInfo },
+  config: Config,
+): Ready {
+  const { model, wireModel, tier, info } = target;
+  // A gateway takes no window with the request: its own is what it says, or what the tier has.
+  const wanted = ranIn === 'gateway' ? config.tiers[tier].numCtx : config.cloud.numCtx;
+  const numCtx =
+    ranIn === 'gateway' && info.contextLength !== undefined
+      ? info.contextLength
+      : Math.min(wanted, info.contextLength ?? Infinity);
+  return {
+    numCtx,
+    ranIn,
+    run: (call, listener) =>
+      runRemotely(
+        client,
+        clock,
+        call,
+        {
+          model: wireModel,
+          label: model,
+          numCtx,
+          tier: config.tiers[tier],
+          info,
+          budgetMs: config.cloud.budgetMs[tier],
+          budgetSetting: `ollamaIntern.cloud.budgets.${tier}`,
+        },
+        listener,
+      ),
+  };
+}
+
+/** The tier's window, no larger than the model was trained for. */
+function localWindow(
+  { tiers }: Config,
+  { model, tier }: Pick<Target, 'model' | 'tier'>,
+  info: ModelInfo,
+): number {
+  const key = modelKey(model);
+  // A model named by the caller shares the window of the tier that has it, or it would be reloaded.
+  const own = Object.values(tiers).find((t) => modelKey(t.model) === key) ?? tiers[tier];
+  return Math.min(own.numCtx, info.contextLength ?? Infinity);
+}
+
+function canWrite({ name, capabilities }: ModelInfo): void {
+  if (!capabilities.includes('embedding') || capabilities.includes('completion')) return;
+  throw new InternError({
+    code: 'bad_input',
+    message: `${name} makes embeddings and cannot write.`,
+    hint: 'Choose a text model for this tier.',
+    actions: [{ kind: 'choose_profile' }],
+    details: { model: name, capability: 'completion' },
+  });
+}
+
+function leavesError(model: string): InternError {
+  return new InternError({
+    code: 'config',
+    message: `${model} runs in the cloud, and nothing may leave this machine.`,
+    hint: 'Choose a local model for this tier, or enable the cloud.',
+    actions: [{ kind: 'choose_profile' }],
+    details: { model },
+  });
+}
+
+function cloudHostError(host: string): InternError {
+  return new InternError({
+    code: 'config',
+    message: `${hostLabel(host)} is Ollama Cloud, and nothing may leave this machine.`,
+    hint: 'Set the address of your own server, or enable the cloud and set its key.',
+    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.host' }],
+  });
+}

@@ -1,0 +1,112 @@
+import type { Clock } from '../clock';
+import type { TierConfig } from '../config';
+import { InternError } from '../errors';
+import type { ModelInfo } from '../models/catalogue';
+import type { ChatRequest, OllamaClient } from '../ollama/client';
+import type { AttemptListener, BackendAnswer, Prompted } from './call';
+import { Deadline } from './deadline';
+import { DEFAULT_REPEAT_PENALTY } from './profiles';
+
+/** Progress and the re-arming of the silence need no finer grain. Milliseconds. */
+const TELL_WRITING_EVERY_MS = 50;
+
+export type ChatClient = Pick<OllamaClient, 'chat' | 'baseUrl'>;
+
+export interface RemoteTarget {
+  /** As the server knows it. */
+  model: string;
+  /** As the person knows it. */
+  label: string;
+  numCtx: number;
+  tier: TierConfig;
+  info: ModelInfo;
+  budgetMs: number;
+  /** The setting that holds the budget. */
+  budgetSetting: string;
+}
+
+/**
+ * Runs a call on a server that somebody else keeps: nothing is known of its memory, so the budget runs from the
+ * moment of sending. It is the time to the first byte and then the longest silence of a streamed answer, and the
+ * whole time of any other.
+ */
+export async function runRemotely(
+  client: ChatClient,
+  clock: Clock,
+  call: Prompted,
+  target: RemoteTarget,
+  listener: AttemptListener,
+): Promise<BackendAnswer> {
+  const deadline = new Deadline(clock, listener.signal);
+  const sentAt = clock.monotonic();
+  let firstTokenAt: number | undefined;
+  let tokens = 0;
+  let toldAt = -Infinity;
+  const timeOut = (): void => deadline.abort(timeoutError(target, firstTokenAt !== undefined));
+  const progress = (): void => {
+    tokens++;
+    const now = clock.monotonic();
+    if (now - toldAt < TELL_WRITING_EVERY_MS) return;
+    toldAt = now;
+    if (call.streamed) deadline.extend(target.budgetMs);
+    listener.onPhase({ phase: 'writing', model: target.label, tokens });
+  };
+  try {
+    listener.onPhase({ phase: 'reading', model: target.label });
+    deadline.arm(target.budgetMs, timeOut);
+    const answer = await client.chat(
+      request(call, target),
+      {
+        onText: (text) => {
+          firstTokenAt ??= clock.monotonic();
+          progress();
+          listener.onDelta(text);
+        },
+        onThinking: progress,
+      },
+      deadline.signal,
+    );
+    return {
+      answer,
+      residency: null,
+      load_ms: 0,
+      first_token_ms: firstTokenAt === undefined ? undefined : Math.round(firstTokenAt - sentAt),
+      queued_ms: 0,
+    };
+  } finally {
+    deadline.dispose();
+  }
+}
+
+function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): ChatRequest {
+  const { options } = tier;
+  return {
+    model,
+    messages: call.messages,
+    options: {
+      num_ctx: numCtx,
+      num_predict: call.numPredict,
+      temperature: options.temperature ?? call.temperature,
+      top_p: options.topP,
+      top_k: options.topK,
+      repeat_penalty: options.repeatPenalty ?? DEFAULT_REPEAT_PENALTY,
+    },
+    // A model that can think does so unless told not to, and spends the answer's tokens on it.
+    think: info.capabilities.includes('thinking') ? false : undefined,
+    truncate: false,
+  };
+}
+
+function timeoutError(target: RemoteTarget, started: boolean): InternError {
+  const seconds = Math.round(target.budgetMs / 1000);
+  return new InternError({
+    code: 'timeout',
+    message: started
+      ? `${target.label} stopped writing: nothing came for ${seconds} s.`
+      : `${target.label} did not answer within ${seconds} s.`,
+    hint: 'Try again, raise the budget, or choose a faster model.',
+    retryable: true,
+    actions: [{ kind: 'retry' }, { kind: 'open_setting', setting: target.budgetSetting }],
+    details: { model: target.label, partial: started },
+  });
+}
