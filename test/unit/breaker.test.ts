@@ -309,9 +309,10 @@ describe('breaker', () => {
     it('misconfigured is sticky until the key changes', () => {
       call(REFUSED);
       clock.time += 365 * 24 * 3_600_000;
-      breaker.retryNow();
-      breaker.misconfigure();
       assert.equal(breaker.admit(), undefined);
+      breaker.retryNow();
+      assert.equal(breaker.admit(), undefined);
+      breaker.misconfigure();
       assertState('misconfigured');
       breaker.reset();
       assert.deepEqual(breaker.status, { state: 'closed', failures: 0 });
