@@ -23,6 +23,11 @@ export type ErrorAction =
   | { kind: 'shorten' }
   | { kind: 'sign_in'; url: string }
   | { kind: 'set_token' }
+  | { kind: 'set_cloud_key' }
+  /** Asks the cloud whether it can be used now. */
+  | { kind: 'test_cloud' }
+  /** Does not wait until the cloud is tried again by itself. */
+  | { kind: 'retry_cloud' }
   | { kind: 'retry' }
   /** Something else that the surface can do, under a title of its own. */
   | { kind: 'run_command'; command: string; title: string };
@@ -40,6 +45,8 @@ export interface ErrorDetails {
   num_ctx?: number;
   /** From a `Retry-After` header. */
   retry_after_ms?: number;
+  /** What may be used in a session, an hour or a week is used up: another try at once is useless. */
+  usage_limit?: boolean;
   /** The answer had begun: what was shown is incomplete. */
   partial?: boolean;
   elapsed_ms?: number;

@@ -43,6 +43,12 @@ function label(action: ErrorAction, task: string): string {
       return 'Sign In';
     case 'set_token':
       return 'Set Token';
+    case 'set_cloud_key':
+      return 'Set Cloud Key';
+    case 'test_cloud':
+      return 'Test Connection';
+    case 'retry_cloud':
+      return 'Try the Cloud Again';
     case 'retry':
       return 'Try Again';
     case 'run_command':
@@ -74,6 +80,10 @@ async function perform(action: ErrorAction): Promise<Remedy> {
       return (await vscode.commands.executeCommand<boolean>(COMMANDS.setServerToken))
         ? 'retry'
         : undefined;
+    case 'set_cloud_key':
+    case 'test_cloud':
+    case 'retry_cloud':
+      return undefined;
     case 'run_command':
       await vscode.commands.executeCommand(action.command);
       return undefined;
