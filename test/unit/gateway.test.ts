@@ -13,6 +13,7 @@ import {
   type GatewayServer,
   startGateway,
 } from '../support/gateway/server';
+import { settle } from '../support/ollama/clock';
 import { type Fault, faults, ManualClock, startOllama } from '../support/ollama/server';
 import { assertHint, assertSentence, coreClock, failure } from './support';
 
@@ -342,6 +343,15 @@ describe('the gateway', () => {
       }
     });
 
+    it('a tool call in pieces that have no index', async () => {
+      const { tool_calls } = await answerOf(
+        fragment([{ id: 'a', function: { name: 'f', arguments: '{"x"' } }]),
+        fragment([{ function: { arguments: ':1}' } }]),
+        CALLS,
+      );
+      assert.deepEqual(tool_calls, [{ id: 'a', function: { name: 'f', arguments: { x: 1 } } }]);
+    });
+
     it('a tool call without arguments', async () => {
       const { tool_calls } = await answerOf(
         fragment([{ index: 0, function: { name: 'f' } }]),
@@ -455,6 +465,20 @@ describe('the gateway', () => {
       assert.equal(answer.content, content);
       assert.equal(answer.output_tokens, 0);
     });
+  });
+
+  it('is cancelled as long as it runs, though the answer is whole', async () => {
+    await client.chat(request());
+    const all = chats().at(-1)?.lines ?? 0;
+    server.faults.next(faults.slow(1000));
+    const controller = new AbortController();
+    const chatting = failure(client.chat(request(), {}, controller.signal));
+    // The figures and [DONE] are still to come.
+    await clock.advance(1000 * (all - 3));
+    await server.waitFor(() => chats().at(-1)?.lines === all - 2);
+    await settle(10);
+    controller.abort();
+    assert.equal((await chatting).code, 'cancelled');
   });
 
   describe('an error within the stream', () => {
