@@ -63,7 +63,12 @@ export class Catalogue {
   readonly #tags: Remembered<TagsModel[]>;
   readonly #info: Remembered<ModelInfo>;
 
-  constructor(client: () => OllamaClient, clock: Clock) {
+  constructor(
+    client: () => OllamaClient,
+    clock: Clock,
+    /** What the server is called in messages. */
+    private readonly server = 'Ollama',
+  ) {
     this.#client = client;
     this.#clock = clock;
     this.#tags = new Remembered(clock);
@@ -78,7 +83,7 @@ export class Catalogue {
 
   /** The installed models. */
   list(signal?: AbortSignal): Promise<TagsModel[]> {
-    return this.#tags.get('', () => ask(this.#clock, (s) => this.#client().tags(s)), signal);
+    return this.#tags.get('', () => this.#question((s) => this.#client().tags(s)), signal);
   }
 
   /** What one model can do. A model that is not installed is a `model_missing` that names those that are. */
@@ -106,9 +111,13 @@ export class Catalogue {
     );
   }
 
+  #question<T>(question: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return ask(this.#clock, question, undefined, this.server);
+  }
+
   async #ask(model: string): Promise<ModelInfo> {
     try {
-      const answer = await ask(this.#clock, (signal) => this.#client().show(model, signal));
+      const answer = await this.#question((signal) => this.#client().show(model, signal));
       const info = answer.model_info ?? {};
       const architecture = info['general.architecture'];
       return {

@@ -367,7 +367,10 @@ export function transportError(
     });
   }
   const refused = tunnelStatus(error);
-  if (refused === 407) return new InternError({ ...base, ...proxyWantsCredentials(context) });
+  if (refused === 407) {
+    const details = { ...base.details, status: refused };
+    return new InternError({ ...base, ...proxyWantsCredentials(context), details });
+  }
   if (context.proxy && (refused !== undefined || ON_THE_WAY.test(code))) {
     const why = refused === undefined ? reasonOf(code) : `it answered with status ${refused}`;
     return new InternError({
