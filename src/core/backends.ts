@@ -120,6 +120,12 @@ export class Backends {
     return backend !== 'cloud' || this.#config.cloud.mode !== 'off';
   }
 
+  /** Whether a call would be sent there now. */
+  isOpen(backend: Backend): boolean {
+    const { state } = this.gates[backend].breaker.status;
+    return this.isAllowed(backend) && (state === 'closed' || state === 'half_open');
+  }
+
   /** Keeps the connections open for a call of several requests, until the function that it returns is called. */
   use(): () => void {
     return this.#connections.use();

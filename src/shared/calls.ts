@@ -62,6 +62,7 @@ const ENVELOPE_FIELDS = {
   load_ms: milliseconds,
   first_token_ms: milliseconds,
   attempts: maybe(z.array(attempt)),
+  calls: number,
   residency: maybe(z.nullable(residency)),
   truncated: flag,
   done_reason: text,
@@ -79,6 +80,7 @@ const details = z.object({
   prompt_tokens: number,
   num_ctx: number,
   retry_after_ms: number,
+  usage_limit: flag,
   partial: flag,
   elapsed_ms: number,
 });

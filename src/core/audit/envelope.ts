@@ -47,7 +47,10 @@ export interface Envelope<R = unknown> {
   fallback_from?: Tier;
   /** The model that the caller named. */
   model_requested?: string;
+  /** Of a call of many prompts: those that failed, and the latest. */
   attempts: Attempt[];
+  /** How many prompts were answered, when it is not one. */
+  calls?: number;
   /** Waiting for other calls of this product. */
   queued_ms: number;
   /** Getting the model into memory. */
