@@ -27,7 +27,16 @@ export {
   residencyText,
   type Surface,
 } from './audit/envelope';
-export { type LogKind, type LogLine, tailLog } from './audit/log';
+export {
+  backendsOf,
+  jobOf,
+  lineText,
+  type LogFilter,
+  type LogLine,
+  outcomeOf,
+} from './audit/line';
+export { LOG_KINDS, type LogKind } from './audit/log';
+export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
 export { type Clock, systemClock, type Timer } from './clock';
 export {
   availableProfiles,
