@@ -20,8 +20,8 @@ import { Disposer } from './lifecycle';
 interface Shown {
   live: boolean;
   filter: LogFilter;
-  /** When one that is not live was opened: it shows what there was then. */
-  at?: number;
+  /** When it was opened: one that is not live shows what there was then. */
+  at: number;
 }
 
 /** A document that is open. */
@@ -60,9 +60,7 @@ export class LogDocuments implements vscode.TextDocumentContentProvider, vscode.
 
   constructor(private readonly intern: Intern) {
     this.#disposer.own(vscode.workspace.registerTextDocumentContentProvider(SCHEMES.log, this));
-    this.#disposer.own(
-      vscode.workspace.onDidCloseTextDocument(({ uri }) => this.#forget(uri.toString())),
-    );
+    this.#disposer.own(vscode.window.tabGroups.onDidChangeTabs((event) => this.#onTabs(event)));
     this.#disposer.own(vscode.workspace.onDidChangeTextDocument(keepAtEnd));
     this.#disposer.own(intern.listen({ onConfig: ({ logPath }) => this.#onPath(logPath) }));
   }
@@ -79,7 +77,7 @@ export class LogDocuments implements vscode.TextDocumentContentProvider, vscode.
     const filter = await this.#ask(live ? 'Tail Log' : 'Show Log');
     if (!filter) return;
     this.#filter = filter;
-    await showAtEnd(toAddress({ live, filter, at: live ? undefined : Date.now() }));
+    await showAtEnd(toAddress({ live, filter, at: Date.now() }));
   }
 
   /** Asks again which entries a document is to show. */
@@ -132,6 +130,17 @@ export class LogDocuments implements vscode.TextDocumentContentProvider, vscode.
   #forget(key: string): void {
     this.#views.get(key)?.follower?.close();
     this.#views.delete(key);
+  }
+
+  /** The editor keeps a document for minutes after its tab is closed, and may show it again meanwhile. */
+  #onTabs({ opened, closed }: vscode.TabChangeEvent): void {
+    const open = new Set(
+      vscode.window.tabGroups.all.flatMap(({ tabs }) => tabs.flatMap(addressOf)),
+    );
+    for (const key of closed.flatMap(addressOf)) if (!open.has(key)) this.#forget(key);
+    for (const key of opened.flatMap(addressOf)) {
+      if (!this.#views.has(key)) this.#changed.fire(vscode.Uri.parse(key));
+    }
   }
 
   /** Live documents follow the log to another place. */
@@ -220,6 +229,12 @@ function toAddress(shown: Shown): vscode.Uri {
 
 function readAddress({ query }: vscode.Uri): Shown {
   return JSON.parse(query) as Shown;
+}
+
+/** Of the live document in a tab. */
+function addressOf({ input }: vscode.Tab): string[] {
+  const uri = input instanceof vscode.TabInputText ? input.uri : undefined;
+  return uri?.scheme === SCHEMES.log && readAddress(uri).live ? [uri.toString()] : [];
 }
 
 async function showAtEnd(uri: vscode.Uri): Promise<void> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile } from 'node:fs/promises';
+import fs, { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { LOG_KINDS } from '../../src/core';
@@ -154,6 +154,31 @@ describe('the log', () => {
     await eventually(() => entries()[0]?.startsWith('None yet.'), 'the other log');
     await append({ kind: 'error', tool: 'draft', code: 'timeout' });
     await eventually(() => / timeout$/.test(entries()[0] ?? ''), 'the entry of the other log');
+  });
+
+  it('is left alone when the live document is closed, and followed again when it is back', async () => {
+    await tail();
+    await append({ kind: 'eviction', model: 'm' });
+    await eventually(() => / m$/.test(entries()[0] ?? ''), 'the entry');
+    const { uri } = document();
+    await vscode.commands.executeCommand('workbench.action.closeActiveEditor');
+    const { open } = fs;
+    let looks = 0;
+    fs.open = (...args) => {
+      looks++;
+      return open(...args);
+    };
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 1_200));
+      assert.equal(looks, 0);
+    } finally {
+      fs.open = open;
+    }
+    await append({ kind: 'eviction', model: 'n' });
+    await vscode.window.showTextDocument(await vscode.workspace.openTextDocument(uri));
+    await eventually(() => / n$/.test(entries()[1] ?? ''), 'what came meanwhile');
+    await append({ kind: 'eviction', model: 'o' });
+    await eventually(() => / o$/.test(entries()[2] ?? ''), 'what comes now');
   });
 
   it('keeps its end in sight while it is shown live, unless somebody looks elsewhere', async () => {

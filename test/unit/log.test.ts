@@ -251,6 +251,8 @@ describe('audit log', () => {
     it('is set aside, and begins again for its owner alone', async () => {
       const log = open(SMALL);
       log.write({ ...full, n: 1 });
+      await log.flush();
+      assert.equal((await stat(path)).size, 0, 'it is there, though nothing came since');
       log.write({ kind: 'call', n: 2 });
       await log.flush();
       assert.equal((await lines(`${path}.1`)).length, 1);

@@ -150,7 +150,9 @@ export class AuditLog {
     } finally {
       if ((await stat(target)).size === 0) await unlink(target);
     }
+    // Whoever opens the log finds one, even an empty one.
     this.#ready = false;
+    await this.#prepare();
     await this.#deleteOldest();
   }
 
