@@ -7,7 +7,7 @@ import { Backends, type BackendStatus } from './backends';
 import { type Clock, systemClock } from './clock';
 import { type Config, type Environment, resolveConfig, type Settings } from './config';
 import { cancelledError, InternError, toInternError } from './errors';
-import type { Job, Prompt } from './jobs/job';
+import type { PromptJob, Prompt } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { TokenEstimator } from './models/estimator';
 import type { PullProgress } from './ollama/client';
@@ -305,7 +305,7 @@ class InternCore implements Intern {
   }
 
   async #run(
-    job: Job,
+    job: PromptJob,
     rawInput: unknown,
     options: RunOptions,
     record: CallRecord,
@@ -340,7 +340,7 @@ class InternCore implements Intern {
   }
 
   async #route(
-    job: Job,
+    job: PromptJob,
     input: unknown,
     options: RunOptions,
     running: RunningCall,
@@ -398,7 +398,7 @@ class InternCore implements Intern {
 
   /** The prompt for a window, once it is known to fit. */
   #prepare(
-    job: Job,
+    job: PromptJob,
     given: unknown,
     options: RunOptions,
     { config }: Setup,
@@ -432,7 +432,7 @@ class InternCore implements Intern {
   }
 
   #envelope(
-    job: Job,
+    job: PromptJob,
     record: CallRecord,
     options: RunOptions,
     routed: Routed,
@@ -562,7 +562,7 @@ function charsOf(prompt: Prompt): number {
   return prompt.messages.reduce((sum, message) => sum + message.content.length, 0);
 }
 
-function readInput(job: Job, input: unknown): unknown {
+function readInput(job: PromptJob, input: unknown): unknown {
   const parsed = job.input.safeParse(input);
   if (parsed.success) return parsed.data;
   const first = parsed.error.issues[0];
