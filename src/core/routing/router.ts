@@ -138,6 +138,10 @@ export class Walk {
     let shown = false;
     let ranIn = target.backend;
     let release: (() => void) | undefined;
+    // A call that began under an older state has no say in what is known now.
+    const tell = (error: InternError | undefined): void => {
+      if (ticket && breaker.isCurrent(ticket)) this.d.onAttempt(target.backend, error);
+    };
     try {
       release = await limiter.acquire(this.listener.signal, (position) =>
         this.listener.onPhase({ phase: 'queued', position }),
@@ -153,12 +157,13 @@ export class Walk {
       const driver = this.setup.drivers[target.backend];
       const ready = await driver.ready(target, this.setup.config, this.listener.signal);
       ranIn = ready.ranIn;
+      if (!isAllowed(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
       const answer = await this.#ask(target, ready, () => (shown = true)).catch((thrown: unknown) =>
         this.#explain(thrown, driver),
       );
       verdict = { kind: 'success' };
-      this.d.onAttempt(target.backend, undefined);
+      tell(undefined);
       this.#record(ranIn, target, 'answer', startedAt);
       return {
         ...answer,
@@ -172,8 +177,12 @@ export class Walk {
     } catch (thrown) {
       const error = toInternError(thrown);
       const outcome = outcomeOf(error, shown);
-      verdict = outcome.verdict;
-      if (outcome.reason) this.d.onAttempt(target.backend, error);
+      // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
+      const blamed = error.code === 'unreachable' ? target.backend : ranIn;
+      if (blamed === target.backend) {
+        verdict = outcome.verdict;
+        if (outcome.reason) tell(error);
+      }
       if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
       const before = this.#failed.at(-1);
       // The next window may be smaller than the first: what failed before is the better story then.
@@ -182,7 +191,7 @@ export class Walk {
       if (tooLongHere) return undefined;
       this.#failed.push({ target, error });
       if (error.code === 'timeout') this.#timeouts++;
-      this.#leave(target, `${target.backend}_${outcome.reason ?? 'unreachable'}`);
+      this.#leave(target, `${blamed}_${outcome.reason ?? 'unreachable'}`);
       return undefined;
     } finally {
       release?.();
