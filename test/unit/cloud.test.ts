@@ -404,7 +404,8 @@ describe('the cloud', () => {
       const { intern, cloud, local } = team;
       const holders = await occupy(team, cloud, PINNED.cloud);
       const asked = cloud.requests.length;
-      const waiting = failure(summarize(intern, { model: PINNED.cloud }));
+      // One that the cloud was not asked about yet.
+      const waiting = failure(summarize(intern, { model: 'cloud/gpt-oss:120b' }));
       intern.configure(stage().settingsFor(local, { cloud: { mode: 'off', host: cloud.url } }));
       holders.abort();
       const error = await waiting;
@@ -413,18 +414,34 @@ describe('the cloud', () => {
       assert.equal(cloud.requests.length, asked);
     });
 
-    it('that is withdrawn while a cloud model waits for the local server holds', async () => {
-      const team = await signedIn('primary');
-      const { intern, cloud, local } = team;
-      const holders = await occupy(team, local, PINNED.local);
-      const asked = cloud.requests.length;
-      const before = chatsOf(local).length;
-      const waiting = failure(summarize(intern, { model: 'local/helper' }));
+    for (const [model, mayAsk] of [
+      ['gpt-oss:120b-cloud', false],
+      ['helper', true],
+    ] as const) {
+      it(`that is withdrawn while ${model} waits for the local server holds`, async () => {
+        const team = await signedIn('primary');
+        const { intern, cloud, local } = team;
+        const holders = await occupy(team, local, PINNED.local);
+        const asked = [local.requests.length, cloud.requests.length] as const;
+        const waiting = failure(summarize(intern, { model: `local/${model}` }));
+        intern.configure(stage().settingsFor(local, { cloud: { mode: 'off', host: cloud.url } }));
+        holders.abort();
+        assert.equal((await waiting).code, 'config');
+        const paths = local.requests.slice(asked[0]).map((r) => r.path);
+        assert.deepEqual(paths, mayAsk ? ['/api/show'] : []);
+        assert.equal(cloud.requests.length, asked[1]);
+      });
+    }
+
+    it('that is withdrawn while a model is asked about holds', async () => {
+      const { intern, cloud, local } = await stage().team();
+      cloud.faults.next({ ...faults.late(1_000), match: (r) => r.path === '/api/show' });
+      const before = chatsOf(cloud).length;
+      const call = failure(summarize(intern, { model: 'cloud/gpt-oss:120b' }));
+      await cloud.waitFor(() => cloud.requests.at(-1)?.path === '/api/show');
       intern.configure(stage().settingsFor(local, { cloud: { mode: 'off', host: cloud.url } }));
-      holders.abort();
-      assert.equal((await waiting).code, 'config');
-      assert.equal(chatsOf(local).length, before);
-      assert.equal(cloud.requests.length, asked);
+      assert.equal((await stage().finish(call)).code, 'config');
+      assert.equal(chatsOf(cloud).length, before);
     });
   });
 

@@ -155,7 +155,7 @@ export class Walk {
         if (!ticket) return this.#skip(target);
       }
       const driver = this.setup.drivers[target.backend];
-      const ready = await driver.ready(target, this.setup.config, this.listener.signal);
+      const ready = await driver.ready(target, this.#consented(), this.listener.signal);
       ranIn = ready.ranIn;
       if (!isAllowed(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
@@ -197,6 +197,13 @@ export class Walk {
       release?.();
       if (ticket) breaker.settle(ticket, verdict);
     }
+  }
+
+  /** The configuration of the call, without the cloud when consent was withdrawn since. */
+  #consented(): Config {
+    const { config } = this.setup;
+    if (this.d.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
