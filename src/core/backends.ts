@@ -72,6 +72,8 @@ export class Backends {
   /** In use, and those before them that running calls still have. */
   readonly #allConnections = new Set<Connections>();
   #keySource: KeySource | undefined;
+  /** How often the key was looked for: only the latest answer counts. */
+  #looks = 0;
   #config: Config;
   #network: NetworkConfig;
   #connections: Connections;
@@ -232,10 +234,11 @@ export class Backends {
 
   /** A cloud without a key is said at once and not with the first call. */
   async #lookForKey(): Promise<void> {
+    const look = ++this.#looks;
     const { host, mode } = this.#config.cloud;
     if (mode === 'off') return;
     const source = await this.#keys.source(host);
-    if (this.#config.cloud.host !== host || this.#config.cloud.mode === 'off') return;
+    if (look !== this.#looks) return;
     this.#keySource = source;
     if (source === 'none') this.#refuse('cloud', noKeyError());
     else this.#tell('cloud', this.gates.cloud.breaker.status);

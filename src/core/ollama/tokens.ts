@@ -30,15 +30,15 @@ export class Tokens {
 
   of(baseUrl: string): Promise<string | undefined> {
     const { origin } = new URL(baseUrl);
-    let token = this.#known.get(origin);
-    if (!token) {
-      token = Promise.resolve(this.source(origin)).catch(() => {
-        this.#known.delete(origin);
-        return undefined;
-      });
-      this.#known.set(origin, token);
-    }
-    return token;
+    const known = this.#known.get(origin);
+    if (known) return known;
+    const found: Promise<string | undefined> = Promise.resolve(this.source(origin)).catch(() => {
+      // Meanwhile one may have been set.
+      if (this.#known.get(origin) === found) this.#known.delete(origin);
+      return undefined;
+    });
+    this.#known.set(origin, found);
+    return found;
   }
 
   /** The headers of a request to that server: the extra ones, with its token. */

@@ -37,6 +37,8 @@ export type BreakerState = Readonly<
 export interface Ticket {
   readonly id: number;
   readonly epoch: number;
+  /** It was given though the state said no. */
+  readonly isForced?: true;
 }
 
 export const CLOSED: BreakerState = { kind: 'closed', epoch: 0, failures: 0 };
@@ -74,9 +76,9 @@ export function settle(
 ): BreakerState {
   const state = current(before, now);
   if (ticket.epoch !== state.epoch) return state;
-  const isProbe = state.kind === 'half_open' && state.probe === ticket.id;
-  const isForced = state.kind !== 'closed' && !isProbe;
-  if (isForced && verdict.kind !== 'success') return state;
+  const isAdmitted =
+    state.kind === 'closed' || (state.kind === 'half_open' && state.probe === ticket.id);
+  if (!isAdmitted && !(ticket.isForced && verdict.kind === 'success')) return state;
   const epoch = state.epoch + 1;
   switch (verdict.kind) {
     case 'success':
@@ -132,7 +134,7 @@ export class Breaker {
 
   /** Leave to send whatever the state, when nothing else is left to ask: then only its success counts. */
   force(): Ticket {
-    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch };
+    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch, isForced: true };
   }
 
   /** Whether nothing has changed since the ticket was given: a call may have queued meanwhile. */

@@ -138,6 +138,10 @@ export class Walk {
     let shown = false;
     let ranIn = target.backend;
     let release: (() => void) | undefined;
+    // A call that began under an older state has no say in what is known now.
+    const tell = (error: InternError | undefined): void => {
+      if (ticket && breaker.isCurrent(ticket)) this.d.onAttempt(target.backend, error);
+    };
     try {
       release = await limiter.acquire(this.listener.signal, (position) =>
         this.listener.onPhase({ phase: 'queued', position }),
@@ -151,14 +155,15 @@ export class Walk {
         if (!ticket) return this.#skip(target);
       }
       const driver = this.setup.drivers[target.backend];
-      const ready = await driver.ready(target, this.setup.config, this.listener.signal);
+      const ready = await driver.ready(target, this.#consented(), this.listener.signal);
       ranIn = ready.ranIn;
+      if (!isAllowed(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
       const answer = await this.#ask(target, ready, () => (shown = true)).catch((thrown: unknown) =>
         this.#explain(thrown, driver),
       );
       verdict = { kind: 'success' };
-      this.d.onAttempt(target.backend, undefined);
+      tell(undefined);
       this.#record(ranIn, target, 'answer', startedAt);
       return {
         ...answer,
@@ -172,8 +177,12 @@ export class Walk {
     } catch (thrown) {
       const error = toInternError(thrown);
       const outcome = outcomeOf(error, shown);
-      verdict = outcome.verdict;
-      if (outcome.reason) this.d.onAttempt(target.backend, error);
+      // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
+      const blamed = error.code === 'unreachable' ? target.backend : ranIn;
+      if (blamed === target.backend) {
+        verdict = outcome.verdict;
+        if (outcome.reason) tell(error);
+      }
       if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
       const before = this.#failed.at(-1);
       // The next window may be smaller than the first: what failed before is the better story then.
@@ -182,12 +191,19 @@ export class Walk {
       if (tooLongHere) return undefined;
       this.#failed.push({ target, error });
       if (error.code === 'timeout') this.#timeouts++;
-      this.#leave(target, `${target.backend}_${outcome.reason ?? 'unreachable'}`);
+      this.#leave(target, `${blamed}_${outcome.reason ?? 'unreachable'}`);
       return undefined;
     } finally {
       release?.();
       if (ticket) breaker.settle(ticket, verdict);
     }
+  }
+
+  /** The configuration of the call, without the cloud when consent was withdrawn since. */
+  #consented(): Config {
+    const { config } = this.setup;
+    if (this.d.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
