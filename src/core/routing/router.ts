@@ -81,7 +81,8 @@ export class Walk {
   readonly #skipped: Target[] = [];
   /** Why the route moved on from its first target. */
   #degraded: DegradeReason | undefined;
-  #left: { target: Target; reason: string } | undefined;
+  /** Targets that were left since the last one was reached. */
+  #left: { target: Target; reason: string }[] = [];
   #queuedMs = 0;
   #timeouts = 0;
 
@@ -115,6 +116,8 @@ export class Walk {
   async #lesserTiers(): Promise<Routed | undefined> {
     const slow = this.#failed.at(-1);
     if (this.#timeouts !== 1 || slow?.error.code !== 'timeout' || this.call.model) return undefined;
+    // Whatever was passed over since: it is the slow one that is left.
+    this.#left = this.#left.filter((left) => left.target === slow.target);
     for (const target of lesserTargets(this.setup.config, slow.target)) {
       const answer = await this.#try(target, target.backend === 'local');
       if (answer) return answer;
@@ -230,7 +233,7 @@ export class Walk {
 
   #leave(target: Target, reason: string): void {
     this.#degraded ??= reason as DegradeReason;
-    this.#left = { target, reason };
+    this.#left.push({ target, reason });
   }
 
   /** Whether the answer comes from where the route began; a lesser tier there is told as `fallback_from`. */
@@ -241,9 +244,10 @@ export class Walk {
 
   /** A prompt for the target is there, so it is really sent. */
   #arriveAt(target: Target): void {
-    const left = this.#left;
-    this.#left = undefined;
-    if (!left || left.target === target) return;
+    // One that is asked after all was not left.
+    const left = this.#left.findLast((l) => l.target !== target);
+    this.#left = [];
+    if (!left) return;
     const move = { from: left.target, to: target, reason: left.reason };
     if (left.target.backend === target.backend && left.target.tier !== target.tier) {
       this.d.onTierFallback(move);
