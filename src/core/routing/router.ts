@@ -4,6 +4,7 @@ import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
 import type { Breaker, Verdict } from './breaker';
 import type { BackendAnswer, Call, CallListener } from './call';
+import { orAborted } from './deadline';
 import type { Driver, Ready } from './drivers';
 import type { Limiter } from './limiter';
 import { outcomeOf } from './outcome';
@@ -222,7 +223,14 @@ export class Walk {
   /** The catalogue knew the model, so one that is missing now has been removed since. */
   async #explain(thrown: unknown, driver: Driver): Promise<never> {
     const missing = thrown instanceof InternError && thrown.code === 'model_missing';
-    throw missing ? await driver.explainMissing(thrown) : thrown;
+    throw missing ? await orAborted(driver.explainMissing(thrown), this.listener.signal) : thrown;
+  }
+
+  /** The call's own, without what has been forbidden since. */
+  get #config(): Config {
+    const { config } = this.setup;
+    if (this.d.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   #skip(target: Target): undefined {
