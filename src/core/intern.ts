@@ -354,6 +354,7 @@ class InternCore implements Intern {
         clock: this.#clock,
         gates: this.#backends.gates,
         isAllowed: (backend) => this.#backends.isAllowed(backend),
+        isServing: (backend, host) => this.#backends.isServing(backend, host),
         correct: (model, tokens) => {
           if (prepared) this.#estimator.correct(model, charsOf(prepared.prompt), tokens);
         },

@@ -47,6 +47,8 @@ interface Dependencies {
   gates: Readonly<Record<Backend, Gate>>;
   /** Whether calls may still go there: consent may be withdrawn while one waits. */
   isAllowed: (backend: Backend) => boolean;
+  /** Whether that server is still the backend's: how another one does says nothing about it. */
+  isServing: (backend: Backend, host: string) => boolean;
   /** Takes in a server's count of a prompt that proved too long. */
   correct: (model: string, promptTokens: number) => void;
   /** How an attempt ended; an error only when it says something about the backend. */
@@ -141,27 +143,32 @@ export class Walk {
     let shown = false;
     let ranIn = target.backend;
     let release: (() => void) | undefined;
+    const driver = this.setup.drivers[target.backend];
+    const isServing = (): boolean => this.d.isServing(target.backend, driver.host);
+    /** What the person decided and the others learned while this call waited holds for it too. */
+    const mayGo = (goesTo: Backend): boolean => {
+      if (!isAllowed(goesTo)) return false;
+      if (force || !ticket || breaker.isCurrent(ticket)) return true;
+      ticket = breaker.admit();
+      if (!ticket) this.#skip(target);
+      return ticket !== undefined;
+    };
     try {
       release = await limiter.acquire(this.listener.signal, (position) =>
         this.listener.onPhase({ phase: 'queued', position }),
       );
       startedAt = clock.monotonic();
       this.#queuedMs += startedAt - queuedAt;
-      if (!isAllowed(target.backend)) return undefined;
-      if (!force && !breaker.isCurrent(ticket)) {
-        // What the others learned while this call waited holds for it too.
-        ticket = breaker.admit();
-        if (!ticket) return this.#skip(target);
-      }
-      const driver = this.setup.drivers[target.backend];
-      const ready = await driver.ready(target, this.setup.config, this.listener.signal);
+      if (!mayGo(target.backend)) return undefined;
+      const ready = await driver.ready(target, this.#config, this.listener.signal);
       ranIn = ready.ranIn;
+      if (!mayGo(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
       const answer = await this.#ask(target, ready, () => (shown = true)).catch((thrown: unknown) =>
         this.#explain(thrown, driver),
       );
       verdict = { kind: 'success' };
-      this.d.onAttempt(target.backend, undefined);
+      if (isServing()) this.d.onAttempt(target.backend, undefined);
       this.#record(ranIn, target, 'answer', startedAt);
       return {
         ...answer,
@@ -174,9 +181,10 @@ export class Walk {
       };
     } catch (thrown) {
       const error = toInternError(thrown);
+      if (error.code === 'config' && !isAllowed(ranIn)) return undefined;
       const outcome = outcomeOf(error, shown);
       verdict = outcome.verdict;
-      if (outcome.reason) this.d.onAttempt(target.backend, error);
+      if (outcome.reason && isServing()) this.d.onAttempt(target.backend, error);
       if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
       const before = this.#failed.at(-1);
       // The next window may be smaller than the first: what failed before is the better story then.
@@ -189,7 +197,7 @@ export class Walk {
       return undefined;
     } finally {
       release?.();
-      if (ticket) breaker.settle(ticket, verdict);
+      if (ticket) breaker.settle(ticket, isServing() ? verdict : { kind: 'none' });
     }
   }
 
