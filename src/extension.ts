@@ -5,6 +5,7 @@ import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
+import { LogDocuments } from './host/log';
 import { ServerTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { StatusBar } from './host/statusBar';
@@ -26,6 +27,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
+  const logDocuments = new LogDocuments(intern);
   const run = (command: string, ...args: unknown[]): void =>
     void vscode.commands.executeCommand(command, ...args);
   const dashboard = new DashboardPanel({
@@ -46,6 +48,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     log,
     answers,
     drafts,
+    logDocuments,
     dashboard,
     new StatusBar(intern),
     tokens.follow(intern),
@@ -60,7 +63,14 @@ export function activate(context: vscode.ExtensionContext): Api {
         );
       },
     }),
-    ...registerCommands({ intern, answers, drafts, tokens, showDashboard: () => dashboard.show() }),
+    ...registerCommands({
+      intern,
+      answers,
+      drafts,
+      log: logDocuments,
+      tokens,
+      showDashboard: () => dashboard.show(),
+    }),
     { dispose: () => void intern.dispose() },
   );
   return { intern };

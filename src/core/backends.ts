@@ -4,14 +4,16 @@ import type { Clock } from './clock';
 import { type Config, type Environment, resolveNetwork, type Settings } from './config';
 import { InternError, toInternError } from './errors';
 import { Catalogue } from './models/catalogue';
+import { GatewayCatalogue } from './models/gatewayCatalogue';
 import { OllamaClient } from './ollama/client';
+import { GatewayClient } from './ollama/gateway';
 import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
 import { cloudBaseName } from './ollama/names';
 import { Connections, type NetworkConfig } from './ollama/network';
 import { Tokens, type TokenSource } from './ollama/tokens';
 import { Breaker, type BreakerStatus } from './routing/breaker';
 import { ask, Deadline } from './routing/deadline';
-import { CloudDriver, type Driver, LocalDriver, NoDriver } from './routing/drivers';
+import { CloudDriver, type Driver, GatewayDriver, LocalDriver, NoDriver } from './routing/drivers';
 import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
@@ -75,6 +77,8 @@ export class Backends {
   #connections: Connections;
   #local: LocalServer;
   #cloud: { client: OllamaClient; catalogue: Catalogue; driver: Driver };
+  /** undefined: none is set. */
+  #gateway: { client: GatewayClient; catalogue: GatewayCatalogue; driver: Driver } | undefined;
   /** The latest look for the key: an earlier one has no say any more. */
   #keyLookup = 0;
   /** How often what was held against a backend was forgiven: a test from before says nothing about it now. */
@@ -91,6 +95,7 @@ export class Backends {
     this.#connections = this.#newConnections();
     this.#local = this.#newLocal();
     this.#cloud = this.#newCloud();
+    this.#gateway = this.#newGateway();
     void this.#lookForKey();
   }
 
@@ -99,7 +104,7 @@ export class Backends {
     return {
       local: this.#local.driver,
       cloud: this.#cloud.driver,
-      gateway: new NoDriver(noGatewayError),
+      gateway: this.#gateway?.driver ?? new NoDriver(noGatewayError),
     };
   }
 
@@ -124,6 +129,12 @@ export class Backends {
     return this.drivers[backend].host === host;
   }
 
+  /** Whether a call would be sent there now. */
+  isOpen(backend: Backend): boolean {
+    const { state } = this.gates[backend].breaker.status;
+    return this.isAllowed(backend) && (state === 'closed' || state === 'half_open');
+  }
+
   /** Keeps the connections open for a call of several requests, until the function that it returns is called. */
   use(): () => void {
     return this.#connections.use();
@@ -138,6 +149,9 @@ export class Backends {
       this.#local = this.#newLocal();
       this.#forgive('local');
     } else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    const isOtherGateway = before.gateway !== config.gateway;
+    if (isOtherGateway || isOtherWay) this.#gateway = this.#newGateway();
+    if (isOtherGateway) this.#forgive('gateway');
     const isOtherCloud =
       JSON.stringify([before.cloud.host, before.cloud.models]) !==
       JSON.stringify([config.cloud.host, config.cloud.models]);
@@ -149,6 +163,7 @@ export class Backends {
   setToken(baseUrl: string, token: string | undefined): void {
     this.#tokens.set(baseUrl, token);
     this.#local.catalogue.refresh();
+    this.#gateway?.catalogue.refresh();
     this.#forgive('local');
     this.#forgive('gateway');
   }
@@ -186,6 +201,7 @@ export class Backends {
     const isCurrent = (): boolean => this.#forgiven[backend] === before;
     try {
       if (backend === 'cloud') await this.#testCloud(signal);
+      else if (backend === 'gateway') await this.#testGateway(signal);
       else await ask(this.o.clock, (s) => this.#local.client.tags(s), signal);
       if (isCurrent()) this.#forgive(backend);
     } catch (thrown) {
@@ -199,6 +215,12 @@ export class Backends {
 
   async destroy(): Promise<void> {
     await Promise.all([...this.#allConnections].map((connections) => connections.destroy()));
+  }
+
+  async #testGateway(signal: AbortSignal | undefined): Promise<void> {
+    const { client } = this.#gateway ?? {};
+    if (!client) throw noGatewayError();
+    await ask(this.o.clock, (s) => client.models(s), signal, 'The gateway');
   }
 
   async #testCloud(signal: AbortSignal | undefined): Promise<void> {
@@ -305,6 +327,7 @@ export class Backends {
       dispatcher: this.#connections,
       headers: () => this.#tokens.headers(host, headers),
       proxy: this.#connections.proxyLabel(host),
+      now: () => clock.now(),
     });
     const loads = new LoadTimes(store);
     const local = new LocalBackend({ client, clock, residency, loads, onEvicted });
@@ -332,9 +355,25 @@ export class Backends {
       headers: () => this.#cloudHeaders(host),
       proxy: this.#connections.proxyLabel(host),
       backend: 'cloud',
+      now: () => this.o.clock.now(),
     });
-    const catalogue = new Catalogue(() => client, this.o.clock);
+    const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
     return { client, catalogue, driver: new CloudDriver(client, catalogue, this.o.clock) };
+  }
+
+  #newGateway() {
+    const { gateway: host } = this.#config;
+    if (host === undefined) return undefined;
+    const client = new GatewayClient({
+      baseUrl: host,
+      dispatcher: this.#connections,
+      // Its token is set as that of a server; the headers of the local server are not for it.
+      headers: () => this.#tokens.headers(host, {}),
+      proxy: this.#connections.proxyLabel(host),
+      now: () => this.o.clock.now(),
+    });
+    const catalogue = new GatewayCatalogue(() => client, this.o.clock);
+    return { client, catalogue, driver: new GatewayDriver(client, catalogue, this.o.clock) };
   }
 }
 

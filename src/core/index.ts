@@ -27,8 +27,10 @@ export {
   residencyText,
   type Surface,
 } from './audit/envelope';
-export { type LogKind, type LogLine, tailLog } from './audit/log';
 export type { BackendStatus } from './backends';
+export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
+export { LOG_KINDS, type LogKind } from './audit/log';
+export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
 export { type Clock, systemClock, type Timer } from './clock';
 export {
   availableProfiles,

@@ -455,7 +455,7 @@ describe('the client', () => {
         for (const status of [301, 302, 307, 308]) {
           server.faults.next(faults.redirect(`${elsewhere.url}/api/chat`, status));
           const error = await failure(client.chat(request()));
-          assert.equal(error.code, 'config');
+          assert.equal(error.code, 'unreachable');
           assert.equal(error.details.status, status);
         }
         assert.equal(elsewhere.requests.length, 0);

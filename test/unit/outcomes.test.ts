@@ -1,15 +1,31 @@
 import assert from 'node:assert/strict';
 import type { Backend, Envelope, Intern, InternError, LogLine, Settings } from '../../src/core';
-import { CLOUD_KEY, type CloudServer } from '../support/ollama/cloud';
+import { CLOUD_KEY } from '../support/ollama/cloud';
+import { GATEWAY_MODEL, gatewayFaults } from '../support/gateway/server';
 import { type Fault, faults, type OllamaServer } from '../support/ollama/server';
 import { Stage, TEXT } from './stage';
 import { failure } from './support';
+
+/** The faults of a stream, which differ from one API to the other. */
+interface Wire {
+  path: string;
+  errorAfter: (lines: number) => Fault;
+}
+
+const OLLAMA: Wire = {
+  path: '/api/chat',
+  errorAfter: (lines) => faults.errorAfter(lines, 'unexpected EOF'),
+};
+const OPENAI: Wire = {
+  path: '/v1/chat/completions',
+  errorAfter: (lines) => gatewayFaults.errorAfter(lines, 'it failed', 500),
+};
 
 /** A row of the table of outcomes. */
 interface Row {
   name: string;
   /** What happens to the request of the job. */
-  fault: () => Fault | undefined;
+  fault: (wire: Wire) => Fault | undefined;
   /** Whatever takes no fault. */
   arrange?: (server: OllamaServer) => Promise<void>;
   /** How many such failures open the breaker; 0: none ever does. */
@@ -44,7 +60,7 @@ const ROWS: Row[] = [
   },
   {
     name: 'an error line inside a 200 stream, before any text, counts as 5xx and moves on',
-    fault: () => faults.errorAfter(0, 'unexpected EOF'),
+    fault: (wire) => wire.errorAfter(0),
     opensAfter: 3,
     reason: '5xx',
     code: 'server',
@@ -128,32 +144,69 @@ const ROWS: Row[] = [
   },
 ];
 
+interface Servers {
+  local: OllamaServer;
+  cloud: OllamaServer;
+  gateway: OllamaServer;
+}
+
 /** The backend whose outcomes are looked at, first in its route, and the one behind it. */
-const SIDES: { first: 'cloud' | 'local'; then: 'cloud' | 'local'; settings: Settings }[] = [
-  { first: 'cloud', then: 'local', settings: { cloud: { mode: 'primary' } } },
-  { first: 'local', then: 'cloud', settings: { cloud: { mode: 'fallback' } } },
+const SIDES: {
+  first: keyof Servers;
+  then: keyof Servers;
+  wire: Wire;
+  settings: Settings;
+}[] = [
+  { first: 'cloud', then: 'local', wire: OLLAMA, settings: { cloud: { mode: 'primary' } } },
+  { first: 'local', then: 'cloud', wire: OLLAMA, settings: { cloud: { mode: 'fallback' } } },
+  {
+    first: 'local',
+    then: 'gateway',
+    wire: OLLAMA,
+    settings: { fallbacks: { '*': [`gateway/${GATEWAY_MODEL}`] } },
+  },
+  {
+    first: 'gateway',
+    then: 'local',
+    wire: OPENAI,
+    settings: {
+      tiers: { instant: `gateway/${GATEWAY_MODEL}` },
+      fallbacks: { [GATEWAY_MODEL]: ['local/hermes3:8b'] },
+    },
+  },
 ];
+
+const MODELS: Record<keyof Servers, string> = {
+  local: 'hermes3:8b',
+  cloud: 'minimax-m3',
+  gateway: GATEWAY_MODEL,
+};
 
 describe('the table of outcomes', () => {
   const stage = Stage.forEach();
 
-  for (const { first, then, settings } of SIDES) {
-    describe(`of the ${first}`, () => {
-      let servers: Record<'cloud' | 'local', OllamaServer> & { cloud: CloudServer };
+  for (const { first, then, wire, settings } of SIDES) {
+    describe(`of the ${first}, before the ${then}`, () => {
+      let servers: Servers;
       let intern: Intern;
 
       beforeEach(async () => {
         const local = await stage().serve();
         const cloud = await stage().serveCloud();
-        servers = { local, cloud };
+        const gateway = await stage().serveGateway();
+        servers = { local, cloud, gateway };
         intern = stage().hire(
           local,
-          { ...settings, cloud: { ...settings.cloud, host: cloud.url } },
+          {
+            ...settings,
+            cloud: { ...settings.cloud, host: cloud.url },
+            gateway: { host: gateway.url },
+          },
           { cloudKeys: () => Promise.resolve(CLOUD_KEY) },
         );
         // The models are known and loaded: what happens next happens to the job.
         await intern.run('summarize_fast', { text: TEXT });
-        await intern.run('summarize_fast', { text: TEXT }, { model: `${then}/${modelOf(then)}` });
+        await intern.run('summarize_fast', { text: TEXT }, { model: `${then}/${MODELS[then]}` });
       });
 
       const call = (): Promise<Envelope> =>
@@ -166,11 +219,11 @@ describe('the table of outcomes', () => {
       for (const row of ROWS) {
         it(row.name, async () => {
           await row.arrange?.(servers[first]);
-          const fault = row.fault();
+          const fault = row.fault(wire);
           if (fault) {
             servers[first].faults.next({
               ...fault,
-              match: (r) => r.path === '/api/chat',
+              match: (r) => r.path === wire.path,
               times: Infinity,
             });
           }
@@ -224,7 +277,7 @@ describe('the table of outcomes', () => {
         const fail = (): void =>
           servers[first].faults.next({
             ...faults.status(500, 'it failed'),
-            match: (r) => r.path === '/api/chat',
+            match: (r) => r.path === wire.path,
           });
         for (let round = 0; round < 4; round++) {
           fail();
@@ -240,13 +293,13 @@ describe('the table of outcomes', () => {
       it('a call that the caller cancels never counts, and stops the server', async () => {
         for (let i = 0; i < 4; i++) {
           const controller = new AbortController();
-          servers[first].faults.next({ ...faults.hang(), match: (r) => r.path === '/api/chat' });
+          servers[first].faults.next({ ...faults.hang(), match: (r) => r.path === wire.path });
           const asked = servers[first].requests.length;
           const running = failure(
             intern.run('summarize_fast', { text: TEXT }, { signal: controller.signal }),
           );
           const request = await servers[first].waitFor(() =>
-            servers[first].requests.slice(asked).find((r) => r.path === '/api/chat'),
+            servers[first].requests.slice(asked).find((r) => r.path === wire.path),
           );
           const others = servers[then].requests.length;
           controller.abort();
@@ -259,14 +312,14 @@ describe('the table of outcomes', () => {
       });
 
       for (const [name, fault] of [
-        ['an error line', faults.errorAfter(3, 'unexpected EOF')],
+        ['an error line', wire.errorAfter(3)],
         ['a reset', faults.resetAfter(3)],
         ['a clean end', faults.endAfter(3)],
         ['silence', faults.slow(3_600_000)],
       ] as const) {
         it(`${name} after the first token was shown counts and is told, with a retry, never spliced`, async () => {
           for (let i = 1; i <= 3; i++) {
-            servers[first].faults.next({ ...fault, match: (r) => r.path === '/api/chat' });
+            servers[first].faults.next({ ...fault, match: (r) => r.path === wire.path });
             const asked = servers[then].requests.length;
             let shown = '';
             const error: InternError = await stage().finish(
@@ -284,9 +337,5 @@ describe('the table of outcomes', () => {
         });
       }
     });
-  }
-
-  function modelOf(backend: 'cloud' | 'local'): string {
-    return backend === 'cloud' ? 'minimax-m3' : 'hermes3:8b';
   }
 });

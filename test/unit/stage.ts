@@ -9,6 +9,7 @@ import {
   type LogLine,
   type Settings,
 } from '../../src/core';
+import { type GatewayOptions, type GatewayServer, startGateway } from '../support/gateway/server';
 import { type CloudOptions, type CloudServer, startCloud } from '../support/ollama/cloud';
 import {
   ManualClock,
@@ -57,6 +58,12 @@ export class Stage {
     const cloud = await startCloud({ clock: this.clock, ...options });
     this.onEnd(() => cloud.close());
     return cloud;
+  }
+
+  async serveGateway(options: GatewayOptions = {}): Promise<GatewayServer> {
+    const gateway = await startGateway({ clock: this.clock, ...options });
+    this.onEnd(() => gateway.close());
+    return gateway;
   }
 
   onEnd(cleanup: () => Promise<unknown>): void {

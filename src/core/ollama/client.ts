@@ -20,6 +20,8 @@ export interface ChatMessage {
   images?: string[];
   tool_calls?: ToolCall[];
   tool_name?: string;
+  /** The `id` of the call that this message answers. */
+  tool_call_id?: string;
 }
 
 export interface ToolCall {

@@ -17,6 +17,8 @@ export interface HttpOptions {
   proxy?: string | undefined;
   /** What the server is to the product, for messages. Default: `local`. */
   backend?: Backend;
+  /** The time, for a `Retry-After` that is a date. Default: the system's. */
+  now?: () => number;
 }
 
 export interface SendOptions {
@@ -37,6 +39,7 @@ export class Http {
   readonly #headers: NonNullable<HttpOptions['headers']>;
   readonly #proxy: string | undefined;
   readonly #backend: Backend;
+  readonly #now: () => number;
   readonly #origin: string;
   readonly #path: string;
 
@@ -46,6 +49,7 @@ export class Http {
     this.#headers = options.headers ?? (() => Promise.resolve({ headers: {}, token: undefined }));
     this.#proxy = options.proxy;
     this.#backend = options.backend ?? 'local';
+    this.#now = options.now ?? Date.now;
     const url = new URL(options.baseUrl);
     this.#origin = url.origin;
     this.#path = url.pathname.replace(/\/$/, '');
@@ -78,7 +82,7 @@ export class Http {
         response.statusCode,
         text,
         context,
-        retryAfter(response.headers['retry-after']),
+        retryAfter(response.headers['retry-after'], this.#now()),
       );
     } catch (error) {
       throw this.failure(error, signal, context, false);
@@ -140,14 +144,10 @@ export class Http {
 }
 
 /** `Retry-After` is a number of seconds or a date. Milliseconds from now. */
-export function retryAfter(
-  header: string | string[] | undefined,
-  now = Date.now(),
-): number | undefined {
-  const text = Array.isArray(header) ? header[0] : header;
-  if (text === undefined || text.trim() === '') return undefined;
-  const seconds = Number(text);
-  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
-  const date = Date.parse(text);
+export function retryAfter(header: string | string[] | undefined, now: number): number | undefined {
+  const text = (Array.isArray(header) ? header[0] : header)?.trim() ?? '';
+  if (/^-?\d+(?:\.\d+)?$/.test(text)) return Math.max(0, Number(text) * 1000);
+  // `Date.parse` makes a date of nearly anything with a number in it.
+  const date = /^[a-z]{3,9}, /i.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }

@@ -123,13 +123,14 @@ export async function ask<T>(
   clock: Clock,
   question: (signal: AbortSignal) => Promise<T>,
   parent?: AbortSignal,
+  server = 'Ollama',
 ): Promise<T> {
   const deadline = new Deadline(clock, parent);
   deadline.arm(QUESTION_MS, () =>
     deadline.abort(
       new InternError({
         code: 'timeout',
-        message: 'Ollama accepted the connection but did not answer in 10 s.',
+        message: `${server} accepted the connection but did not answer in 10 s.`,
         hint: 'It may be stuck: look at its log, or restart it.',
         retryable: true,
         actions: [{ kind: 'retry' }],

@@ -16,6 +16,8 @@ import type { Target } from './route';
 export interface Ready {
   /** Tokens, prompt and answer together. */
   numCtx: number;
+  /** Nobody said how large the window is, and it cannot be set. */
+  isGuess?: boolean;
   /** Where the model really runs: the local server may pass a call on to the cloud. */
   ranIn: Backend;
   run: (call: Prompted, listener: AttemptListener) => Promise<BackendAnswer>;
@@ -199,6 +201,7 @@ function remotely(
       : Math.min(wanted, info.contextLength ?? Infinity);
   return {
     numCtx,
+    isGuess: ranIn === 'gateway' && info.contextLength === undefined,
     ranIn,
     run: (call, listener) =>
       runRemotely(

@@ -188,6 +188,7 @@ class Attempt {
     return {
       model: target.model,
       messages: call.messages,
+      format: call.format,
       options: this.#options(),
       keep_alive: target.keepAlive,
       // A model that can think does so unless told not to, and spends the answer's tokens on it.

@@ -83,6 +83,7 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
   return {
     model,
     messages: call.messages,
+    format: call.format,
     options: {
       num_ctx: numCtx,
       num_predict: call.numPredict,

@@ -30,7 +30,8 @@ export interface Routed extends BackendAnswer {
   /** Where the model ran. */
   ranIn: Backend;
   attempts: Attempt[];
-  numCtx: number;
+  /** undefined: it is not known. */
+  numCtx: number | undefined;
   /** Set when a backend before this one was to answer. */
   degrade_reason: DegradeReason | undefined;
 }
@@ -176,7 +177,7 @@ export class Walk {
         target,
         ranIn,
         attempts: this.#attempts,
-        numCtx: ready.numCtx,
+        numCtx: ready.isGuess ? undefined : ready.numCtx,
         degrade_reason: this.#isFirstChoice(target) ? undefined : this.#degraded,
       };
     } catch (thrown) {
