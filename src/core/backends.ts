@@ -72,15 +72,17 @@ export class Backends {
   /** In use, and those before them that running calls still have. */
   readonly #allConnections = new Set<Connections>();
   #keySource: KeySource | undefined;
-  /** How often the key was looked for: only the latest answer counts. */
-  #looks = 0;
   #config: Config;
   #network: NetworkConfig;
   #connections: Connections;
   #local: LocalServer;
-  #cloud: { client: OllamaClient; driver: Driver };
+  #cloud: { client: OllamaClient; catalogue: Catalogue; driver: Driver };
   /** undefined: none is set. */
   #gateway: { client: GatewayClient; catalogue: GatewayCatalogue; driver: Driver } | undefined;
+  /** The latest look for the key: an earlier one has no say any more. */
+  #keyLookup = 0;
+  /** How often what was held against a backend was forgiven: a test from before says nothing about it now. */
+  readonly #forgiven: Record<Backend, number> = { local: 0, cloud: 0, gateway: 0 };
 
   constructor(private readonly o: BackendsOptions) {
     this.#config = o.config;
@@ -120,6 +122,11 @@ export class Backends {
   /** Consent holds now, whatever a call began with. */
   isAllowed(backend: Backend): boolean {
     return backend !== 'cloud' || this.#config.cloud.mode !== 'off';
+  }
+
+  /** Whether that server is still the backend's: calls keep the one that they began with. */
+  isServing(backend: Backend, host: string): boolean {
+    return this.drivers[backend].host === host;
   }
 
   /** Whether a call would be sent there now. */
@@ -164,6 +171,8 @@ export class Backends {
   setCloudKey(baseUrl: string, key: string | undefined): void {
     this.#keys.set(baseUrl, key);
     if (new URL(baseUrl).origin !== new URL(this.#config.cloud.host).origin) return;
+    // Questions on their way carry the key from before.
+    this.#cloud.catalogue.refresh();
     this.#forgive('cloud');
     void this.#lookForKey();
   }
@@ -188,14 +197,16 @@ export class Backends {
    */
   async test(backend: Backend, signal?: AbortSignal): Promise<void> {
     const release = this.use();
+    const before = this.#forgiven[backend];
+    const isCurrent = (): boolean => this.#forgiven[backend] === before;
     try {
       if (backend === 'cloud') await this.#testCloud(signal);
       else if (backend === 'gateway') await this.#testGateway(signal);
       else await ask(this.o.clock, (s) => this.#local.client.tags(s), signal);
-      this.#forgive(backend);
+      if (isCurrent()) this.#forgive(backend);
     } catch (thrown) {
       const error = toInternError(thrown);
-      if (error.code === 'auth_failed') this.#refuse(backend, error);
+      if (error.code === 'auth_failed' && isCurrent()) this.#refuse(backend, error);
       throw error;
     } finally {
       release();
@@ -234,11 +245,11 @@ export class Backends {
 
   /** A cloud without a key is said at once and not with the first call. */
   async #lookForKey(): Promise<void> {
-    const look = ++this.#looks;
+    const lookup = ++this.#keyLookup;
     const { host, mode } = this.#config.cloud;
     if (mode === 'off') return;
     const source = await this.#keys.source(host);
-    if (look !== this.#looks) return;
+    if (lookup !== this.#keyLookup) return;
     this.#keySource = source;
     if (source === 'none') this.#refuse('cloud', noKeyError());
     else this.#tell('cloud', this.gates.cloud.breaker.status);
@@ -251,6 +262,7 @@ export class Backends {
 
   /** What was held against a backend is over. */
   #forgive(backend: Backend): void {
+    this.#forgiven[backend]++;
     this.#errors.delete(backend);
     this.gates[backend].breaker.reset();
   }
@@ -328,18 +340,25 @@ export class Backends {
     };
   }
 
-  #newCloud(): { client: OllamaClient; driver: Driver } {
+  /** Looking for the key may take a while, in which consent may be withdrawn. */
+  async #cloudHeaders(host: string): ReturnType<CloudKeys['headers']> {
+    const headers = await this.#keys.headers(host);
+    if (!this.isAllowed('cloud')) throw cloudIsOff();
+    return headers;
+  }
+
+  #newCloud(): { client: OllamaClient; catalogue: Catalogue; driver: Driver } {
     const { host } = this.#config.cloud;
     const client = new OllamaClient({
       baseUrl: host,
       dispatcher: this.#connections,
-      headers: () => this.#keys.headers(host),
+      headers: () => this.#cloudHeaders(host),
       proxy: this.#connections.proxyLabel(host),
       backend: 'cloud',
       now: () => this.o.clock.now(),
     });
     const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
-    return { client, driver: new CloudDriver(client, catalogue, this.o.clock) };
+    return { client, catalogue, driver: new CloudDriver(client, catalogue, this.o.clock) };
   }
 
   #newGateway() {

@@ -244,6 +244,7 @@ export class Run {
         clock,
         gates: backends.gates,
         isAllowed: (backend) => backends.isAllowed(backend),
+        isServing: (backend, host) => backends.isServing(backend, host),
         correct: (model, tokens) => {
           if (prepared) estimator.correct(model, charsOf(prepared.texts), tokens);
         },

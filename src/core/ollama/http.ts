@@ -2,6 +2,7 @@ import request from 'undici/lib/api/api-request.js';
 import type Dispatcher from 'undici/types/dispatcher';
 import type { Backend } from '../audit/envelope';
 import { cancelledError, InternError } from '../errors';
+import { orAborted } from '../routing/deadline';
 import type { Sender } from './network';
 import { LineTooLongError } from './ndjson';
 import { httpError, protocolError, transportError, type WireContext } from './wireErrors';
@@ -63,7 +64,8 @@ export class Http {
   ): Promise<Sent> {
     const context = this.context(model);
     try {
-      const { headers, token } = await this.#headers();
+      // A store of secrets may wait for somebody to unlock it.
+      const { headers, token } = await orAborted(this.#headers(), signal);
       const redact = (text: string): string =>
         token === undefined ? text : text.replaceAll(token, '***');
       const response = await request.call(this.#dispatcher, {
