@@ -150,7 +150,8 @@ class Attempt {
           this.#begin();
         },
         onText: (text) => this.#text(text),
-        onThinking: () => this.#progress(),
+        onThinking: () => this.#tokens++,
+        onRead: () => this.#progress(),
       },
       this.deadline.signal,
     );
@@ -359,14 +360,13 @@ class Attempt {
   }
 
   #text(text: string): void {
+    this.#tokens++;
     this.#firstTokenAt ??= this.d.clock.monotonic();
-    this.#progress();
     this.listener.onDelta(text);
   }
 
-  /** Runs for every token: what costs more than an addition happens now and then. */
   #progress(): void {
-    this.#tokens++;
+    if (this.#tokens === 0) return;
     const now = this.d.clock.monotonic();
     if (now - this.#toldAt < TELL_WRITING_EVERY_MS) return;
     this.#toldAt = now;
