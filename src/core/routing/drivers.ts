@@ -44,12 +44,16 @@ export interface ModelSource {
 
 /** An Ollama server: on this machine, or another one of the person's. */
 export class LocalDriver implements Driver {
+  readonly #isCloud: boolean;
+
   constructor(
     private readonly client: OllamaClient,
     private readonly catalogue: ModelSource,
     private readonly local: LocalBackend,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.#isCloud = isCloudHost(client.baseUrl);
+  }
 
   get host(): string {
     return this.client.baseUrl;
@@ -61,7 +65,7 @@ export class LocalDriver implements Driver {
     signal: AbortSignal | undefined,
   ): Promise<Ready> {
     const mayLeave = config.cloud.mode !== 'off';
-    if (!mayLeave && isCloudHost(this.host)) throw cloudHostError(this.host);
+    if (!mayLeave && this.#isCloud) throw cloudHostError(this.host);
     // By its name first: even a question about a cloud model would be passed on to the cloud.
     if (!mayLeave && isCloudName(model)) throw leavesError(model);
     const info = await this.catalogue.info(model, signal);
