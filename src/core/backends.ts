@@ -13,7 +13,7 @@ import { Connections, type NetworkConfig } from './ollama/network';
 import { Tokens, type TokenSource } from './ollama/tokens';
 import { Breaker, type BreakerStatus } from './routing/breaker';
 import { ask, Deadline } from './routing/deadline';
-import { CloudDriver, type Driver, GatewayDriver, LocalDriver, NoDriver } from './routing/drivers';
+import { type Driver, LocalDriver, NoDriver, RemoteDriver } from './routing/drivers';
 import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
@@ -358,7 +358,11 @@ export class Backends {
       now: () => this.o.clock.now(),
     });
     const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
-    return { client, catalogue, driver: new CloudDriver(client, catalogue, this.o.clock) };
+    return {
+      client,
+      catalogue,
+      driver: new RemoteDriver('cloud', client, catalogue, this.o.clock),
+    };
   }
 
   #newGateway() {
@@ -373,7 +377,11 @@ export class Backends {
       now: () => this.o.clock.now(),
     });
     const catalogue = new GatewayCatalogue(() => client, this.o.clock);
-    return { client, catalogue, driver: new GatewayDriver(client, catalogue, this.o.clock) };
+    return {
+      client,
+      catalogue,
+      driver: new RemoteDriver('gateway', client, catalogue, this.o.clock),
+    };
   }
 }
 
