@@ -68,7 +68,7 @@ export class Http {
       const { headers, token } = await orAborted(this.#headers(), signal);
       const redact = (text: string): string =>
         token === undefined ? text : text.replaceAll(token, '***');
-      const response = await request.call(this.#dispatcher, {
+      const sent = request.call(this.#dispatcher, {
         origin: this.#origin,
         path: this.#path + path,
         method,
@@ -76,6 +76,8 @@ export class Http {
         body: body ? JSON.stringify(body) : undefined,
         signal,
       });
+      // undici hears an abort only once there is a connection, and that may take its time.
+      const response = await orAborted(sent, signal);
       if (response.statusCode === 200) return { response, redact };
       const text = redact(await response.body.text());
       throw httpError(
