@@ -239,4 +239,29 @@ describe('what changes while a call is on its way', () => {
       [['fallback', 'deep', 'workhorse']],
     );
   });
+
+  it('a call that goes to a lesser tier of a backend that it never reached tells of both moves', async () => {
+    const secret = lateSecret();
+    const intern = stage().hire(
+      local,
+      { cloud: { mode: 'fallback', host: cloud.url, deepModel: 'gpt-oss:120b' } },
+      { cloudKeys: secret.look },
+    );
+    local.faults.next({ ...faults.status(500, 'it failed'), match: at('/api/chat') });
+    const running = intern.run('summarize_deep', { text: TEXT });
+    await local.waitForRequest(at('/api/chat'));
+    await stage().clock.advance(10_000);
+    secret.come(CLOUD_KEY);
+    const envelope = await stage().finish(running);
+    assert.equal(envelope.degrade_reason, 'local_5xx');
+    assert.equal(envelope.fallback_from, 'deep');
+    const moves = (await stage().logged(intern)).filter((l) => l.kind.endsWith('fallback'));
+    assert.deepEqual(
+      moves.map((l) => [l.kind, l['from'], l['to'], l['reason']]),
+      [
+        ['backend_fallback', 'local', 'cloud', 'local_5xx'],
+        ['fallback', 'deep', 'workhorse', 'timeout'],
+      ],
+    );
+  });
 });

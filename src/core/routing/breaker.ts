@@ -37,6 +37,8 @@ export type BreakerState = Readonly<
 export interface Ticket {
   readonly id: number;
   readonly epoch: number;
+  /** Given though nothing else was admitted. */
+  readonly isForced?: boolean;
 }
 
 export const CLOSED: BreakerState = { kind: 'closed', epoch: 0, failures: 0 };
@@ -75,8 +77,8 @@ export function settle(
   const state = current(before, now);
   if (ticket.epoch !== state.epoch) return state;
   const isProbe = state.kind === 'half_open' && state.probe === ticket.id;
-  const isForced = state.kind !== 'closed' && !isProbe;
-  if (isForced && verdict.kind !== 'success') return state;
+  const hasSay = isProbe || (ticket.isForced && verdict.kind === 'success');
+  if (state.kind !== 'closed' && !hasSay) return state;
   const epoch = state.epoch + 1;
   switch (verdict.kind) {
     case 'success':
@@ -132,7 +134,7 @@ export class Breaker {
 
   /** Leave to send whatever the state, when nothing else is left to ask: then only its success counts. */
   force(): Ticket {
-    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch };
+    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch, isForced: true };
   }
 
   /** Whether nothing has changed since the ticket was given: a call may have queued meanwhile. */

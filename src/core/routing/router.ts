@@ -43,6 +43,11 @@ export interface Move {
   reason: string;
 }
 
+interface Left {
+  target: Target;
+  reason: string;
+}
+
 interface Dependencies {
   clock: Clock;
   gates: Readonly<Record<Backend, Gate>>;
@@ -86,7 +91,7 @@ export class Walk {
   /** Why the route moved on from its first target. */
   #degraded: DegradeReason | undefined;
   /** Targets that were left since the last one was reached. */
-  #left: { target: Target; reason: string }[] = [];
+  #left: Left[] = [];
   #queuedMs = 0;
   #timeouts = 0;
 
@@ -121,7 +126,8 @@ export class Walk {
     const slow = this.#failed.at(-1);
     if (this.#timeouts !== 1 || slow?.error.code !== 'timeout' || this.call.model) return undefined;
     // Whatever was passed over since: it is the slow one that is left.
-    this.#left = this.#left.filter((left) => left.target === slow.target);
+    const at = this.#left.findLastIndex((left) => left.target === slow.target);
+    this.#left = this.#left.slice(0, at + 1);
     for (const target of lesserTargets(this.setup.config, slow.target)) {
       const answer = await this.#try(target, target.backend === 'local');
       if (answer) return answer;
@@ -262,13 +268,15 @@ export class Walk {
   /** A prompt for the target is there, so it is really sent. */
   #arriveAt(target: Target): void {
     // One that is asked after all was not left.
-    const left = this.#left.findLast((l) => l.target !== target);
+    const left = this.#left.filter((l) => l.target !== target);
     this.#left = [];
-    if (!left) return;
-    const move = { from: left.target, to: target, reason: left.reason };
-    if (left.target.backend === target.backend && left.target.tier !== target.tier) {
-      this.d.onTierFallback(move);
-    } else this.d.onBackendFallback(move);
+    const last = left.at(-1);
+    if (!last) return;
+    const isLesser = last.target.backend === target.backend && last.target.tier !== target.tier;
+    const elsewhere = isLesser ? left.findLast((l) => l.target.backend !== target.backend) : last;
+    const moveFrom = ({ target: from, reason }: Left): Move => ({ from, to: target, reason });
+    if (elsewhere) this.d.onBackendFallback(moveFrom(elsewhere));
+    if (isLesser) this.d.onTierFallback(moveFrom(last));
   }
 
   #record(backend: Backend, target: Target, outcome: Attempt['outcome'], startedAt: number): void {
