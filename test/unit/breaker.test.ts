@@ -472,6 +472,72 @@ describe('breaker', () => {
     });
   });
 
+  describe('a forced call, when nothing else is left to ask', () => {
+    it('is an ordinary one while closed', () => {
+      breaker.settle(breaker.force(), failed());
+      assert.deepEqual(breaker.status, { state: 'closed', failures: 1 });
+    });
+
+    it('is the probe where one is admitted, and its failure opens again', () => {
+      halfOpen();
+      const probe = breaker.force();
+      assert.equal(breaker.admit(), undefined);
+      breaker.settle(probe, failed('timeout'));
+      assert.equal(breaker.status.reason, 'timeout');
+      assert.equal(breaker.status.retry_in_ms, OPEN_MS);
+    });
+
+    for (const [state, arrange] of [
+      ['open', () => open()],
+      ['half_open', () => (halfOpen(), admitted())],
+      ['misconfigured', () => breaker.misconfigure()],
+    ] as const) {
+      it(`closes a breaker that is ${state} with its success`, () => {
+        arrange();
+        breaker.settle(breaker.force(), SUCCESS);
+        assert.deepEqual(breaker.status, { state: 'closed', failures: 0 });
+      });
+
+      for (const verdict of [
+        failed(),
+        failed('rate_limited', { openForMs: 90_000 }),
+        REFUSED,
+        NONE,
+      ]) {
+        it(`changes nothing of a breaker that is ${state} with anything else: ${JSON.stringify(verdict)}`, () => {
+          arrange();
+          clock.time += 1;
+          const before = breaker.status;
+          for (let i = 0; i < OPENS_AFTER; i++) breaker.settle(breaker.force(), verdict);
+          assert.deepEqual(breaker.status, before);
+          assert.equal(breaker.admit(), undefined);
+        });
+      }
+    }
+
+    it('does not take the slot of the probe, nor give it away', () => {
+      halfOpen();
+      const probe = admitted();
+      const forced = breaker.force();
+      breaker.settle(forced, NONE);
+      assert.equal(breaker.admit(), undefined, 'the probe still holds the slot');
+      breaker.settle(probe, NONE);
+      breaker.force();
+      assert.equal(breaker.admit(), undefined, 'that one was admitted: the slot was free');
+    });
+
+    it('has no say in a newer state', () => {
+      open();
+      const [first, second] = [breaker.force(), breaker.force()];
+      clock.time += OPEN_MS;
+      breaker.settle(first, SUCCESS);
+      assertState('half_open');
+      breaker.misconfigure();
+      breaker.settle(second, SUCCESS);
+      assertState('misconfigured');
+    });
+  });
+
   it('is nothing to the breaker of another window', () => {
     const other = new Breaker(clock, () => assert.fail('nothing happened here'));
     const [ours, theirs] = [admitted(), other.admit() ?? assert.fail('it was not admitted')];
@@ -492,7 +558,8 @@ describe('breaker', () => {
 /** What happened to a breaker, in order. There is no other state: everything is found in the whole list each time. */
 type Happening = { at: number } & (
   | { kind: 'look' | 'reset' | 'misconfigure' | 'retryNow' }
-  | { kind: 'admit'; call: number; admitted: boolean }
+  /** `forced`: it goes out though the breaker says no. */
+  | { kind: 'admit'; call: number; admitted: boolean; forced: boolean }
   | { kind: 'result'; call: number; verdict: Verdict }
 );
 
@@ -505,13 +572,17 @@ interface Era {
   cause?: { reason: FailureReason; forMs: number; at: number };
 }
 
-/** The results, up to and with `until`, of calls that the era admitted. */
+/** The results, up to and with `until`, that have a say in the era: of calls that it admitted, and forced successes. */
 function verdicts(history: readonly Happening[], { from }: Era, until: number): Verdict[] {
-  const own = new Set<number>();
+  const admitted = new Set<number>();
+  const forced = new Set<number>();
   const found: Verdict[] = [];
   for (const happening of history.slice(from, until + 1)) {
-    if (happening.kind === 'admit' && happening.admitted) own.add(happening.call);
-    if (happening.kind === 'result' && own.has(happening.call)) found.push(happening.verdict);
+    if (happening.kind === 'admit' && happening.admitted) admitted.add(happening.call);
+    if (happening.kind === 'admit' && happening.forced) forced.add(happening.call);
+    if (happening.kind !== 'result') continue;
+    const { call, verdict } = happening;
+    if (admitted.has(call) || (forced.has(call) && verdict.kind === 'success')) found.push(verdict);
   }
   return found;
 }
@@ -534,14 +605,15 @@ function successor(history: readonly Happening[], era: Era, index: number): Era 
   const happening = history[index] ?? assert.fail('out of the list');
   const from = index + 1;
   if (happening.kind === 'reset') return { kind: 'closed', from };
-  if (era.kind === 'misconfigured') return undefined;
-  if (happening.kind === 'misconfigure') return { kind: 'misconfigured', from };
+  if (happening.kind === 'misconfigure') {
+    return era.kind === 'misconfigured' ? undefined : { kind: 'misconfigured', from };
+  }
   if (era.kind === 'open') {
     const cause = era.cause ?? assert.fail('open without a cause');
     // What finds the time over belongs to the next era already.
     if (lasted(history, era, index) >= cause.forMs)
       return { kind: 'half_open', from: index, cause };
-    return happening.kind === 'retryNow' ? { kind: 'half_open', from, cause } : undefined;
+    if (happening.kind === 'retryNow') return { kind: 'half_open', from, cause };
   }
   if (happening.kind !== 'result') return undefined;
   const all = verdicts(history, era, index);
@@ -550,7 +622,7 @@ function successor(history: readonly Happening[], era: Era, index: number): Era 
   if (verdict.kind === 'none') return undefined;
   if (verdict.kind === 'refused') return { kind: 'misconfigured', from };
   if (verdict.kind === 'success') {
-    return era.kind === 'half_open' ? { kind: 'closed', from } : undefined;
+    return era.kind === 'closed' ? undefined : { kind: 'closed', from };
   }
   const named = verdict.openForMs !== undefined && verdict.openForMs > 0;
   if (era.kind === 'closed' && !named && !verdict.atOnce && failuresInARow(all) < 3) {
@@ -593,11 +665,11 @@ function expectedStatus(history: readonly Happening[]): BreakerStatus {
   }
 }
 
-/** The calls that the last era admitted and that still run. */
-function running(history: readonly Happening[]): number[] {
+/** The calls of the last era that still run: those that it admitted, or those that were forced. */
+function running(history: readonly Happening[], which: 'admitted' | 'forced'): number[] {
   const calls = new Set<number>();
   for (const happening of history.slice(lastOf(eras(history)).from)) {
-    if (happening.kind === 'admit' && happening.admitted) calls.add(happening.call);
+    if (happening.kind === 'admit' && happening[which]) calls.add(happening.call);
     if (happening.kind === 'result') calls.delete(happening.call);
   }
   return [...calls];
@@ -606,7 +678,7 @@ function running(history: readonly Happening[]): number[] {
 /** Whether the last in the list, somebody who asks, has to be admitted. */
 function mayAdmit(history: readonly Happening[]): boolean {
   const { kind } = lastOf(eras(history));
-  return kind === 'closed' || (kind === 'half_open' && running(history).length === 0);
+  return kind === 'closed' || (kind === 'half_open' && running(history, 'admitted').length === 0);
 }
 
 // --- histories ----------------------------------------------------------------------------------
@@ -614,7 +686,7 @@ function mayAdmit(history: readonly Happening[]): boolean {
 const CALLERS = 8;
 
 type Command =
-  | { kind: 'admit' | 'reset' | 'misconfigure' | 'retryNow' }
+  | { kind: 'admit' | 'force' | 'reset' | 'misconfigure' | 'retryNow' }
   | { kind: 'result'; nth: number; verdict: Verdict }
   /** Somebody may look at the new time, or nobody. */
   | { kind: 'clock'; by: number; seen: boolean }
@@ -642,6 +714,7 @@ const anyVerdict: fc.Arbitrary<Verdict> = fc.oneof(
 
 const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 10, arbitrary: fc.constant({ kind: 'admit' as const }) },
+  { weight: 2, arbitrary: fc.constant({ kind: 'force' as const }) },
   {
     weight: 12,
     arbitrary: fc.record({
@@ -679,6 +752,7 @@ class Subject {
   readonly changes: string[] = [];
   readonly breaker: Breaker;
   denied = 0;
+  forced = 0;
   stale = 0;
   readonly #history: Happening[] = [];
   readonly #outstanding: { call: number; ticket: Ticket }[] = [];
@@ -697,8 +771,8 @@ class Subject {
 
   apply(command: Exclude<Command, { kind: 'clock' | 'wait' }>): void {
     const { time: at } = this.clock;
-    if (command.kind === 'admit') {
-      if (this.#outstanding.length < CALLERS) this.#admit(at);
+    if (command.kind === 'admit' || command.kind === 'force') {
+      if (this.#outstanding.length < CALLERS) this.#ask(command.kind, at);
     } else if (command.kind === 'result') {
       const [settled] = this.#outstanding.splice(command.nth % (this.#outstanding.length || 1), 1);
       if (settled) this.#settle(settled, command.verdict, at);
@@ -726,22 +800,25 @@ class Subject {
     this.#assertChanges();
   }
 
-  #admit(at: number): void {
-    const asked: Happening = { kind: 'admit', at, call: ++this.#calls, admitted: false };
+  #ask(how: 'admit' | 'force', at: number): void {
+    const call = ++this.#calls;
+    const asked = { kind: 'admit' as const, at, call, admitted: false, forced: false };
     this.#history.push(asked);
     asked.admitted = mayAdmit(this.#history);
-    const ticket = this.breaker.admit();
-    assert.equal(ticket !== undefined, asked.admitted, 'whether a call is admitted');
+    asked.forced = how === 'force' && !asked.admitted;
+    const ticket = this.breaker[how]();
+    assert.equal(ticket !== undefined, asked.admitted || asked.forced, 'whether a call may go');
     if (!ticket) return void this.denied++;
-    assert.match(this.breaker.status.state, /^(closed|half_open)$/);
+    if (asked.admitted) assert.match(this.breaker.status.state, /^(closed|half_open)$/);
+    else this.forced++;
     assert.ok(ticket.epoch >= this.#epoch, 'epochs never decrease');
     this.#epoch = ticket.epoch;
-    this.#outstanding.push({ call: this.#calls, ticket });
+    this.#outstanding.push({ call, ticket });
   }
 
   #settle({ call, ticket }: { call: number; ticket: Ticket }, verdict: Verdict, at: number): void {
     this.#history.push({ kind: 'look', at });
-    const stale = !running(this.#history).includes(call);
+    const stale = !this.#isOfThisEra(call);
     const before = expectedStatus(this.#history);
     this.#history.push({ kind: 'result', at, call, verdict });
     this.breaker.settle(ticket, verdict);
@@ -755,12 +832,20 @@ class Subject {
     assertSame(status, expectedStatus(this.#history));
     const forMs = lastOf(eras(this.#history)).cause?.forMs ?? 0;
     assert.ok((status.retry_in_ms ?? 0) <= forMs, 'it waits longer than it may');
-    const current = this.#outstanding.filter(({ ticket }) => this.breaker.isCurrent(ticket));
-    assert.ok(status.state !== 'half_open' || current.length <= 1, 'there is a second probe');
-    assert.equal(
-      current.map(({ call }) => call).join(),
-      running(this.#history).join(),
-      'which calls are of the current state',
+    const probes = running(this.#history, 'admitted');
+    assert.ok(status.state !== 'half_open' || probes.length <= 1, 'there is a second probe');
+    for (const { call, ticket } of this.#outstanding) {
+      assert.equal(
+        this.breaker.isCurrent(ticket),
+        this.#isOfThisEra(call),
+        'whether it is current',
+      );
+    }
+  }
+
+  #isOfThisEra(call: number): boolean {
+    return (['admitted', 'forced'] as const).some((which) =>
+      running(this.#history, which).includes(call),
     );
   }
 
@@ -809,6 +894,7 @@ describe('breaker, whatever happens in whatever order', () => {
     const begin = performance.now();
     const seen = new Map<string, number>();
     let denied = 0;
+    let forced = 0;
     let stale = 0;
     fc.assert(
       fc.property(fc.array(anyCommand, { maxLength: 60, size: 'max' }), (commands) => {
@@ -821,6 +907,7 @@ describe('breaker, whatever happens in whatever order', () => {
         );
         for (const change of subject.changes) seen.set(change, (seen.get(change) ?? 0) + 1);
         denied += subject.denied;
+        forced += subject.forced;
         stale += subject.stale;
       }),
       {
@@ -832,7 +919,9 @@ describe('breaker, whatever happens in whatever order', () => {
     if (RUNS > 0) {
       const seconds = ((performance.now() - begin) / 1000).toFixed(1);
       console.log(`      ${RUNS} histories in ${seconds} s: ${JSON.stringify([...seen])}`);
-      console.log(`      ${denied} calls were denied, ${stale} results came too late`);
+      console.log(
+        `      ${denied} calls were denied, ${forced} forced, ${stale} results came too late`,
+      );
     }
     if (RUNS > 0 && RUNS < SUITE_RUNS) return;
     assert.deepEqual(
@@ -850,7 +939,7 @@ describe('breaker, whatever happens in whatever order', () => {
       ],
       'the histories reach every change there is',
     );
-    assert.ok(denied > 0 && stale > 0);
+    assert.ok(denied > 0 && forced > 0 && stale > 0);
   });
 
   it('knows nothing of the breaker of another window', function () {

@@ -3,18 +3,29 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type Backend,
+  type BackendStatus,
+  type CloudMode,
   createIntern,
+  type Envelope,
   type Intern,
   type InternOptions,
   type LogLine,
   type Settings,
 } from '../../src/core';
 import { type GatewayOptions, type GatewayServer, startGateway } from '../support/gateway/server';
-import { type CloudOptions, type CloudServer, startCloud } from '../support/ollama/cloud';
 import {
+  CLOUD_KEY,
+  type CloudOptions,
+  type CloudServer,
+  startCloud,
+} from '../support/ollama/cloud';
+import {
+  type Fault,
   ManualClock,
   type OllamaOptions,
   type OllamaServer,
+  type RecordedRequest,
   startOllama,
 } from '../support/ollama/server';
 import { coreClock } from './support';
@@ -23,6 +34,51 @@ export const TEXT =
   'The limiter admits two calls at once. Others wait in line. Waiting can be cancelled.\n'.repeat(
     4,
   );
+
+export const isChat = ({ path }: RecordedRequest): boolean => path === '/api/chat';
+
+/** The prompts that a server was sent. */
+export function chatsOf({ requests }: OllamaServer): RecordedRequest[] {
+  return requests.filter(isChat);
+}
+
+/** The fault for the next prompts alone, not for the questions about the model. */
+export function onChat(fault: Fault, times = 1): Fault {
+  return { ...fault, match: isChat, times };
+}
+
+export function statusOf(intern: Intern, backend: Backend): BackendStatus {
+  return intern.backends.find((b) => b.backend === backend) ?? assert.fail(`no ${backend}`);
+}
+
+export function stateOf(intern: Intern, backend: Backend): string {
+  return statusOf(intern, backend).breaker.state;
+}
+
+/** `cloud timeout`, `local answer` */
+export function triesOf({ attempts }: Pick<Envelope, 'attempts'>): string[] {
+  return attempts.map(({ backend, outcome }) => `${backend} ${outcome}`);
+}
+
+export interface TeamOptions {
+  /** Default: `primary`. */
+  mode?: CloudMode;
+  settings?: Settings;
+  servers?: { local?: OllamaOptions; cloud?: CloudOptions };
+  options?: Omit<InternOptions, 'settings'>;
+  /** Default: every server has answered once, so that what happens next happens to the prompt of a job. */
+  isCold?: boolean;
+}
+
+/** An intern and the servers that it may ask. */
+export interface Team {
+  intern: Intern;
+  local: OllamaServer;
+  cloud: CloudServer;
+}
+
+/** A model that each server has, named so that nobody else is asked. */
+export const PINNED = { local: 'local/hermes3:8b', cloud: 'cloud/minimax-m3' } as const;
 
 /** Servers and interns of one test, on one clock that stands still until it is moved. */
 export class Stage {
@@ -87,6 +143,22 @@ export class Stage {
     });
     this.onEnd(() => intern.dispose());
     return intern;
+  }
+
+  async team({ mode = 'primary', servers, ...rest }: TeamOptions = {}): Promise<Team> {
+    const local = await this.serve(servers?.local);
+    const cloud = await this.serveCloud(servers?.cloud);
+    const intern = this.hire(
+      local,
+      { ...rest.settings, cloud: { mode, host: cloud.url, ...rest.settings?.cloud } },
+      { cloudKeys: () => Promise.resolve(CLOUD_KEY), ...rest.options },
+    );
+    if (rest.isCold) return { intern, local, cloud };
+    const names = mode === 'off' ? [PINNED.local] : Object.values(PINNED);
+    for (const model of names) {
+      await this.finish(intern.run('summarize_fast', { text: TEXT }, { model }));
+    }
+    return { intern, local, cloud };
   }
 
   async logged(intern: Intern): Promise<LogLine[]> {

@@ -37,8 +37,8 @@ export type BreakerState = Readonly<
 export interface Ticket {
   readonly id: number;
   readonly epoch: number;
-  /** Given though nothing else was admitted. */
-  readonly isForced?: boolean;
+  /** It was given though the state said no. */
+  readonly isForced?: true;
 }
 
 export const CLOSED: BreakerState = { kind: 'closed', epoch: 0, failures: 0 };
@@ -76,9 +76,9 @@ export function settle(
 ): BreakerState {
   const state = current(before, now);
   if (ticket.epoch !== state.epoch) return state;
-  const isProbe = state.kind === 'half_open' && state.probe === ticket.id;
-  const hasSay = isProbe || (ticket.isForced && verdict.kind === 'success');
-  if (state.kind !== 'closed' && !hasSay) return state;
+  const isAdmitted =
+    state.kind === 'closed' || (state.kind === 'half_open' && state.probe === ticket.id);
+  if (!isAdmitted && !(ticket.isForced && verdict.kind === 'success')) return state;
   const epoch = state.epoch + 1;
   switch (verdict.kind) {
     case 'success':

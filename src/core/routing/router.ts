@@ -160,6 +160,11 @@ export class Walk {
       if (!ticket) this.#skip(target);
       return ticket !== undefined;
     };
+    // A call that began under an older state has no say in what is known now.
+    const tell = (error: InternError | undefined): void => {
+      if (!ticket || !breaker.isCurrent(ticket) || !isServing()) return;
+      this.d.onAttempt(target.backend, error);
+    };
     try {
       release = await limiter.acquire(this.listener.signal, (position) =>
         this.listener.onPhase({ phase: 'queued', position }),
@@ -167,7 +172,7 @@ export class Walk {
       startedAt = clock.monotonic();
       this.#queuedMs += startedAt - queuedAt;
       if (!mayGo(target.backend)) return undefined;
-      const ready = await driver.ready(target, this.#config, this.listener.signal);
+      const ready = await driver.ready(target, this.#consented(), this.listener.signal);
       ranIn = ready.ranIn;
       if (!mayGo(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
@@ -175,7 +180,7 @@ export class Walk {
         this.#explain(thrown, driver),
       );
       verdict = { kind: 'success' };
-      if (isServing()) this.d.onAttempt(target.backend, undefined);
+      tell(undefined);
       this.#record(ranIn, target, 'answer', startedAt);
       return {
         ...answer,
@@ -190,8 +195,12 @@ export class Walk {
       const error = toInternError(thrown);
       if (error.code === 'config' && !isAllowed(ranIn)) return undefined;
       const outcome = outcomeOf(error, shown);
-      verdict = outcome.verdict;
-      if (outcome.reason && isServing()) this.d.onAttempt(target.backend, error);
+      // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
+      const blamed = error.code === 'unreachable' ? target.backend : ranIn;
+      if (blamed === target.backend) {
+        verdict = outcome.verdict;
+        if (outcome.reason) tell(error);
+      }
       if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
       const before = this.#failed.at(-1);
       // The next window may be smaller than the first: what failed before is the better story then.
@@ -200,12 +209,19 @@ export class Walk {
       if (tooLongHere) return undefined;
       this.#failed.push({ target, error });
       if (error.code === 'timeout') this.#timeouts++;
-      this.#leave(target, `${target.backend}_${outcome.reason ?? 'unreachable'}`);
+      this.#leave(target, `${blamed}_${outcome.reason ?? 'unreachable'}`);
       return undefined;
     } finally {
       release?.();
       if (ticket) breaker.settle(ticket, isServing() ? verdict : { kind: 'none' });
     }
+  }
+
+  /** The configuration of the call, without the cloud when consent was withdrawn since. */
+  #consented(): Config {
+    const { config } = this.setup;
+    if (this.d.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
@@ -239,13 +255,6 @@ export class Walk {
   async #explain(thrown: unknown, driver: Driver): Promise<never> {
     const missing = thrown instanceof InternError && thrown.code === 'model_missing';
     throw missing ? await orAborted(driver.explainMissing(thrown), this.listener.signal) : thrown;
-  }
-
-  /** The call's own, without what has been forbidden since. */
-  get #config(): Config {
-    const { config } = this.setup;
-    if (this.d.isAllowed('cloud')) return config;
-    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   #skip(target: Target): undefined {
