@@ -72,8 +72,6 @@ export class Backends {
   /** In use, and those before them that running calls still have. */
   readonly #allConnections = new Set<Connections>();
   #keySource: KeySource | undefined;
-  /** How often the key was looked for: only the latest answer counts. */
-  #looks = 0;
   #config: Config;
   #network: NetworkConfig;
   #connections: Connections;
@@ -81,6 +79,8 @@ export class Backends {
   #cloud: { client: OllamaClient; catalogue: Catalogue; driver: Driver };
   /** undefined: none is set. */
   #gateway: { client: GatewayClient; catalogue: GatewayCatalogue; driver: Driver } | undefined;
+  /** The latest look for the key: an earlier one has no say any more. */
+  #keyLookup = 0;
   /** How often what was held against a backend was forgiven: a test from before says nothing about it now. */
   readonly #forgiven: Record<Backend, number> = { local: 0, cloud: 0, gateway: 0 };
 
@@ -245,11 +245,11 @@ export class Backends {
 
   /** A cloud without a key is said at once and not with the first call. */
   async #lookForKey(): Promise<void> {
-    const look = ++this.#looks;
+    const lookup = ++this.#keyLookup;
     const { host, mode } = this.#config.cloud;
     if (mode === 'off') return;
     const source = await this.#keys.source(host);
-    if (look !== this.#looks) return;
+    if (lookup !== this.#keyLookup) return;
     this.#keySource = source;
     if (source === 'none') this.#refuse('cloud', noKeyError());
     else this.#tell('cloud', this.gates.cloud.breaker.status);

@@ -56,7 +56,10 @@ export class GatewayClient {
       }
     };
     try {
-      for await (const event of eventsOf(sent)) handle(event);
+      for await (const event of eventsOf(sent)) {
+        handle(event);
+        handlers.onRead?.();
+      }
     } catch (error) {
       // After the last piece only figures can be lost.
       const isWhole = answer.isFinished && !signal?.aborted && !(error instanceof InternError);

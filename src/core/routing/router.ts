@@ -152,6 +152,12 @@ export class Walk {
     let release: (() => void) | undefined;
     const driver = this.setup.drivers[target.backend];
     const isServing = (): boolean => this.d.isServing(target.backend, driver.host);
+    // A call that began under an older state has no say in what is known now.
+    const tell = (error: InternError | undefined): void => {
+      if (ticket && breaker.isCurrent(ticket) && isServing()) {
+        this.d.onAttempt(target.backend, error);
+      }
+    };
     /** What the person decided and the others learned while this call waited holds for it too. */
     const mayGo = (goesTo: Backend): boolean => {
       if (!isAllowed(goesTo)) return false;
@@ -160,11 +166,6 @@ export class Walk {
       if (!ticket) this.#skip(target);
       return ticket !== undefined;
     };
-    // A call that began under an older state has no say in what is known now.
-    const tell = (error: InternError | undefined): void => {
-      if (!ticket || !breaker.isCurrent(ticket) || !isServing()) return;
-      this.d.onAttempt(target.backend, error);
-    };
     try {
       release = await limiter.acquire(this.listener.signal, (position) =>
         this.listener.onPhase({ phase: 'queued', position }),
@@ -172,7 +173,7 @@ export class Walk {
       startedAt = clock.monotonic();
       this.#queuedMs += startedAt - queuedAt;
       if (!mayGo(target.backend)) return undefined;
-      const ready = await driver.ready(target, this.#consented(), this.listener.signal);
+      const ready = await driver.ready(target, this.#config, this.listener.signal);
       ranIn = ready.ranIn;
       if (!mayGo(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
@@ -217,13 +218,6 @@ export class Walk {
     }
   }
 
-  /** The configuration of the call, without the cloud when consent was withdrawn since. */
-  #consented(): Config {
-    const { config } = this.setup;
-    if (this.d.isAllowed('cloud')) return config;
-    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
-  }
-
   /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
   async #ask(target: Target, ready: Ready, onShown: () => void): Promise<BackendAnswer> {
     for (let round = 1; ; round++) {
@@ -255,6 +249,13 @@ export class Walk {
   async #explain(thrown: unknown, driver: Driver): Promise<never> {
     const missing = thrown instanceof InternError && thrown.code === 'model_missing';
     throw missing ? await orAborted(driver.explainMissing(thrown), this.listener.signal) : thrown;
+  }
+
+  /** The call's own, without what has been forbidden since. */
+  get #config(): Config {
+    const { config } = this.setup;
+    if (this.d.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   #skip(target: Target): undefined {
