@@ -84,6 +84,8 @@ export class RouteError extends Error {
 export class Walk {
   readonly #route: Target[];
   readonly #attempts: Attempt[] = [];
+  /** Where the answer was to come from: the first target that may be asked at all. */
+  #first: Target | undefined;
   /** Targets that were tried and failed, latest last. */
   readonly #failed: { target: Target; error: InternError }[] = [];
   /** Targets whose breaker said no. */
@@ -102,6 +104,7 @@ export class Walk {
     private readonly listener: CallListener,
   ) {
     this.#route = routeOf(setup.config, call.tier, call.model);
+    this.#first = this.#route[0];
   }
 
   async run(): Promise<Routed> {
@@ -140,7 +143,7 @@ export class Walk {
   async #try(target: Target, force = false): Promise<Routed | undefined> {
     const { clock, gates, isAllowed } = this.d;
     const { breaker, limiter } = gates[target.backend];
-    if (!isAllowed(target.backend)) return undefined;
+    if (!isAllowed(target.backend)) return this.#passBy(target);
     let ticket = force ? breaker.force() : breaker.admit();
     if (!ticket) return this.#skip(target);
 
@@ -160,7 +163,10 @@ export class Walk {
     };
     /** What the person decided and the others learned while this call waited holds for it too. */
     const mayGo = (goesTo: Backend): boolean => {
-      if (!isAllowed(goesTo)) return false;
+      if (!isAllowed(goesTo)) {
+        this.#passBy(target);
+        return false;
+      }
       if (force || !ticket || breaker.isCurrent(ticket)) return true;
       ticket = breaker.admit();
       if (!ticket) this.#skip(target);
@@ -194,7 +200,7 @@ export class Walk {
       };
     } catch (thrown) {
       const error = toInternError(thrown);
-      if (error.code === 'config' && !isAllowed(ranIn)) return undefined;
+      if (error.code === 'config' && !isAllowed(ranIn)) return this.#passBy(target);
       const outcome = outcomeOf(error, shown);
       // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
       const blamed = error.code === 'unreachable' ? target.backend : ranIn;
@@ -258,6 +264,11 @@ export class Walk {
     return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
+  /** Nobody wants it to be asked any more, so an answer from the next one is not a worse one. */
+  #passBy(target: Target): undefined {
+    if (target === this.#first) this.#first = this.#route[this.#route.indexOf(target) + 1];
+  }
+
   #skip(target: Target): undefined {
     this.#skipped.push(target);
     const { state } = this.d.gates[target.backend].breaker.status;
@@ -271,7 +282,7 @@ export class Walk {
 
   /** Whether the answer comes from where the route began; a lesser tier there is told as `fallback_from`. */
   #isFirstChoice(target: Target): boolean {
-    const [first] = this.#route;
+    const first = this.#first;
     return target === first || (target.backend === first?.backend && target.tier !== first.tier);
   }
 
@@ -365,11 +376,15 @@ function pausedError({ backend, model }: Target, { status }: Breaker): InternErr
       details: { model },
     });
   }
+  // Once the time is over one call tries it, and the others do not wait for how that ends.
   const seconds = Math.ceil((status.retry_in_ms ?? 0) / 1000);
   return new InternError({
     code: 'unreachable',
-    message: `${NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`,
-    hint: 'Wait, or try it now.',
+    message:
+      seconds > 0
+        ? `${NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`
+        : `${NAMES[backend]} is just being tried by another call, because calls to it failed.`,
+    hint: seconds > 0 ? 'Wait, or try it now.' : 'Try again in a moment.',
     retryable: true,
     actions:
       backend === 'cloud' ? [{ kind: 'retry_cloud' }, { kind: 'retry' }] : [{ kind: 'retry' }],
