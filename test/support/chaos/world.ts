@@ -49,6 +49,8 @@ const QUIET_TURNS = 5;
 /** A line of an answer is no longer; in parts each takes a turn. Bytes. */
 const LONGEST_LINE = 500;
 const STUCK_TURNS = 20_000;
+/** A key is found by then, and no breaker rests for longer. Milliseconds. */
+const LONGEST_REST_MS = 60_000;
 
 // --- time ---------------------------------------------------------------------------------------
 
@@ -289,9 +291,11 @@ export class World {
     await this.#quiet();
     for (const side of this.#down) await this.servers[side].start();
     this.#down.clear();
-    await this.pass(this.#keyMs);
+    await this.pass(LONGEST_REST_MS);
     this.#setMode('primary');
-    this.#setKey(CLOUD_KEY);
+    // A breaker that is neither closed nor misconfigured has to come back by itself.
+    const isRefused = this.#breaker.now === 'misconfigured' || this.#key.now !== CLOUD_KEY;
+    if (isRefused) this.#setKey(CLOUD_KEY);
     await this.#quiet();
   }
 
