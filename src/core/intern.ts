@@ -11,6 +11,7 @@ import type { Job } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { TokenEstimator } from './models/estimator';
 import type { PullProgress } from './ollama/client';
+import { modelKey } from './ollama/names';
 import type { PsModel } from './ollama/schemas';
 import type { TokenSource } from './ollama/tokens';
 import type { BreakerStatus } from './routing/breaker';
@@ -19,6 +20,7 @@ import type { KeySource } from './routing/cloudKeys';
 import { abortReason, ask } from './routing/deadline';
 import { routeOf, type Target } from './routing/route';
 import { RouteError } from './routing/router';
+import type { Tier } from './routing/tiers';
 import { type CallRecord, Run } from './run';
 import { MemoryStore, type Store } from './store';
 
@@ -118,6 +120,11 @@ export interface Models {
     onProgress: (progress: PullProgress) => void,
     signal?: AbortSignal,
   ): Promise<void>;
+  /**
+   * Gets the models of these tiers into memory, one after the other, so that the first call need not wait. What fails
+   * is in the log and does not end it; rejects only when cancelled. Returns the models that are resident now.
+   */
+  prewarm(tiers: readonly Tier[], signal?: AbortSignal): Promise<string[]>;
   /** Forgets what was remembered about installed models. */
   refresh(): void;
   version(signal?: AbortSignal): Promise<string>;
@@ -196,6 +203,7 @@ class InternCore implements Intern {
         await client.pull(model, onProgress, signal);
         catalogue.refresh();
       },
+      prewarm: (tiers, signal) => this.#prewarm(tiers, signal),
       refresh: () => catalogue.refresh(),
       version: (signal) => ask(this.#clock, (s) => client.version(s), signal),
     };
@@ -315,6 +323,40 @@ class InternCore implements Intern {
     await this.#backends.destroy();
   }
 
+  async #prewarm(tiers: readonly Tier[], signal: AbortSignal | undefined): Promise<string[]> {
+    const { config } = this;
+    const driver = this.#backends.drivers.local;
+    const release = this.#backends.use();
+    const warm: string[] = [];
+    const targets = tiers
+      .flatMap((tier) => routeOf(config, tier))
+      .filter(({ backend }) => backend === 'local');
+    try {
+      for (const { tier, model } of uniqueBy(targets, (t) => modelKey(t.model))) {
+        const startedAt = this.#clock.monotonic();
+        const event = { kind: 'prewarm' as const, tier, model, backend: 'local' as const };
+        const more = () => ({
+          hardware_profile: config.profile,
+          elapsed_ms: Math.round(this.#clock.monotonic() - startedAt),
+        });
+        try {
+          const ready = await driver.ready({ backend: 'local', tier, model }, config, signal);
+          const warmed = await ready.warm?.({ signal, onPhase: () => {}, onDelta: () => {} });
+          if (!warmed) continue;
+          warm.push(model);
+          this.#log.write({ ...event, success: true, ...more(), residency: warmed.residency });
+        } catch (thrown) {
+          const error = toInternError(thrown);
+          if (error.code === 'cancelled') throw error;
+          this.#log.write({ ...event, success: false, ...more(), error: error.code });
+        }
+      }
+    } finally {
+      release();
+    }
+    return warm;
+  }
+
   #newRun(job: Job, record: CallRecord, options: RunOptions, running: RunningCall): Run {
     const services = {
       clock: this.#clock,
@@ -386,4 +428,10 @@ class InternCore implements Intern {
       (error) => this.#tell('onLogProblem', error),
     );
   }
+}
+
+function uniqueBy<T>(items: readonly T[], key: (item: T) => string): T[] {
+  return [
+    ...new Map(items.map((item) => [key(item), item] as const).toReversed()).values(),
+  ].toReversed();
 }

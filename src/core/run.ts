@@ -7,7 +7,7 @@ import type { RunningCall, RunOptions } from './intern';
 import type { Job, Outcome, Prompt, PromptJob, Question, Reply, Settled, Steps } from './jobs/job';
 import { jsonSchema, readJson } from './jobs/json';
 import type { TokenEstimator } from './models/estimator';
-import type { Phase, Window } from './routing/call';
+import type { Call, Phase } from './routing/call';
 import { routeOf, type Target } from './routing/route';
 import { type Move, type Routed, RouteError, type Setup, Walk } from './routing/router';
 
@@ -37,6 +37,12 @@ interface Asking extends Pick<PromptJob, 'temperature' | 'streamed' | 'shorten'>
   prompt: (input: unknown) => Prompt;
 }
 
+/** How much text a model takes. Tokens, the answer's included. */
+interface Window {
+  model: string;
+  numCtx: number;
+}
+
 /** A prompt that fits, as far as can be told. */
 interface Prepared {
   prompt: Prompt;
@@ -49,6 +55,8 @@ interface Prepared {
 
 /** An envelope names so many attempts of a call of many prompts: those that failed, and the latest. */
 const MOST_ATTEMPTS = 20;
+/** Texts that are embedded with one request. */
+const EMBED_BATCH = 64;
 /** A text is never planned to fill a window to the last token: an estimate is an estimate. */
 const FILL = 0.9;
 
@@ -139,29 +147,54 @@ export class Run {
       },
       room: (question) => this.#room(question),
       map: (items, what, work) => this.#map(items, what, work),
-      embed: () => {
-        throw new Error('No job embeds yet.');
-      },
+      embed: (texts) => this.#embed(texts),
     };
+  }
+
+  async #embed(texts: readonly string[]): Promise<Float32Array[]> {
+    const vectors: Float32Array[] = [];
+    for (let start = 0; start < texts.length; start += EMBED_BATCH) {
+      const batch = texts.slice(start, start + EMBED_BATCH);
+      if (texts.length > EMBED_BATCH) {
+        this.#tellPhase({ phase: 'steps', what: 'text', done: start, total: texts.length });
+      }
+      let made: Float32Array[] = [];
+      const routed = await this.#walk({
+        tier: 'embed',
+        model: this.job.tier === 'embed' ? this.options.model : undefined,
+        mayShorten: false,
+        streamed: false,
+        prepare: (_, ready) => {
+          const { embed } = ready;
+          if (!embed) throw new Error('Only the local backend embeds.');
+          return async (listener) => {
+            const embedded = await embed(batch, listener);
+            made = embedded.vectors;
+            return embedded;
+          };
+        },
+      }).catch((thrown: unknown) => this.#stepFailed(thrown));
+      this.#count(routed);
+      vectors.push(...made);
+    }
+    return vectors;
+  }
+
+  /** What was tried for a step stays on the envelope; the job hears of the error alone. */
+  #stepFailed(thrown: unknown): never {
+    if (!(thrown instanceof RouteError)) throw thrown;
+    this.#attempts.push(...thrown.attempts);
+    this.#queuedMs += thrown.queuedMs;
+    throw thrown.error;
   }
 
   async #step(question: Question): Promise<Reply> {
     const { temperature, streamed = false } = question;
-    try {
-      const { routed } = await this.#ask({
-        temperature,
-        streamed,
-        shorten: undefined,
-        input: undefined,
-        prompt: () => question,
-      });
-      return { text: routed.answer.content, done_reason: routed.answer.done_reason };
-    } catch (thrown) {
-      if (!(thrown instanceof RouteError)) throw thrown;
-      this.#attempts.push(...thrown.attempts);
-      this.#queuedMs += thrown.queuedMs;
-      throw thrown.error;
-    }
+    const asking = { temperature, streamed, shorten: undefined, input: undefined };
+    const { routed } = await this.#ask({ ...asking, prompt: () => question }).catch(
+      (thrown: unknown) => this.#stepFailed(thrown),
+    );
+    return { text: routed.answer.content, done_reason: routed.answer.done_reason };
   }
 
   /** The window is that of the target that would answer now. */
@@ -236,45 +269,29 @@ export class Run {
 
   /** One prompt over the route. */
   async #ask(asking: Asking): Promise<{ prepared: Prepared; routed: Routed }> {
-    const { clock, backends, estimator } = this.s;
-    const { setup } = this.record;
     let prepared: Prepared | undefined;
-    const walk = new Walk(
-      {
-        clock,
-        gates: backends.gates,
-        isAllowed: (backend) => backends.isAllowed(backend),
-        isServing: (backend, host) => backends.isServing(backend, host),
-        correct: (model, tokens) => {
-          if (prepared) estimator.correct(model, charsOf(prepared.texts), tokens);
-        },
-        onAttempt: (backend, error) => backends.onAttempt(backend, error),
-        onTierFallback: (move) => this.#logMove('fallback', move),
-        onBackendFallback: (move) => this.#logMove('backend_fallback', move),
-      },
-      setup,
-      {
-        tier: this.job.tier,
-        model: this.options.model,
-        mayShorten: asking.shorten !== undefined && this.options.overflow === 'shorten',
-        prepare: (window) => {
-          prepared = this.#prepare(asking, window);
-          const { messages, numPredict, format } = prepared.prompt;
-          const { temperature, streamed } = asking;
-          return { messages, numPredict, format, temperature, streamed };
-        },
-      },
-      {
-        signal: this.options.signal,
-        onDelta: (text) => asking.streamed && this.options.onDelta?.(text),
-        onTarget: ({ model }, backend) => Object.assign(this.running, { model, backend }),
-        onPhase: (phase) => this.#tellPhase(phase),
-      },
-    );
     try {
-      const routed = await walk.run();
+      const routed = await this.#walk(
+        {
+          tier: this.job.tier,
+          model: this.options.model,
+          mayShorten: asking.shorten !== undefined && this.options.overflow === 'shorten',
+          streamed: asking.streamed,
+          prepare: ({ model }, ready) => {
+            prepared = this.#prepare(asking, { model, numCtx: ready.numCtx });
+            const { messages, numPredict, format } = prepared.prompt;
+            const { temperature, streamed } = asking;
+            const prompted = { messages, numPredict, format, temperature, streamed };
+            return (listener) => ready.run(prompted, listener);
+          },
+        },
+        (model, tokens) => {
+          if (prepared) this.s.estimator.correct(model, charsOf(prepared.texts), tokens);
+        },
+      );
       const asked = prepared as unknown as Prepared;
-      this.#count(asked, routed);
+      this.#learn(asked, routed);
+      this.#count(routed);
       if (routed.answer.content.trim() === '') throw emptyAnswer(routed);
       return { prepared: asked, routed };
     } catch (thrown) {
@@ -283,15 +300,47 @@ export class Run {
     }
   }
 
-  #count({ texts }: Prepared, routed: Routed): void {
-    const { answer, target } = routed;
+  #walk(
+    call: Call,
+    correct: (model: string, promptTokens: number) => void = () => {},
+  ): Promise<Routed> {
+    const { clock, backends } = this.s;
+    const walk = new Walk(
+      {
+        clock,
+        gates: backends.gates,
+        isAllowed: (backend) => backends.isAllowed(backend),
+        isServing: (backend, host) => backends.isServing(backend, host),
+        correct,
+        onAttempt: (backend, error) => backends.onAttempt(backend, error),
+        onTierFallback: (move) => this.#logMove('fallback', move),
+        onBackendFallback: (move) => this.#logMove('backend_fallback', move),
+      },
+      this.record.setup,
+      call,
+      {
+        signal: this.options.signal,
+        onDelta: (text) => call.streamed && this.options.onDelta?.(text),
+        onTarget: ({ model }, backend) => Object.assign(this.running, { model, backend }),
+        onPhase: (phase) => this.#tellPhase(phase),
+      },
+    );
+    return walk.run();
+  }
+
+  #learn({ texts }: Prepared, { answer, target }: Routed): void {
     const { estimator } = this.s;
     const wasCut = estimator.wasCut(target.model, texts, answer.prompt_tokens);
     if (wasCut) this.#warnings.push(cutWarning(target.model, answer.prompt_tokens));
     else estimator.learn(target.model, charsOf(texts), answer.prompt_tokens);
     this.#wasCut ||= wasCut;
+  }
+
+  #count(routed: Routed): void {
+    const { answer, target } = routed;
     this.#calls++;
-    this.#last = routed;
+    // A job that writes is told by what wrote, whatever it embedded on the way.
+    if (target.tier !== 'embed' || this.job.tier === 'embed') this.#last = routed;
     this.#degradeReason ??= routed.degrade_reason;
     this.#attempts.push(...routed.attempts);
     this.#tokensIn += answer.prompt_tokens;

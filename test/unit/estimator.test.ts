@@ -94,4 +94,16 @@ describe('token estimates', () => {
       assert.ok(Number.isFinite(estimator.count('m', [prose])));
     }
   });
+
+  it('know from the count that a server cannot have read the whole text', () => {
+    const texts = [prose.repeat(100)];
+    const whole = texts[0]?.length ?? 0;
+    assert.equal(estimator.wasCut('m', texts, whole / 4), false);
+    assert.equal(estimator.wasCut('m', texts, whole / 9), false);
+    assert.equal(estimator.wasCut('m', texts, whole / 12), true);
+    assert.equal(estimator.wasCut('m', texts, 0), false, 'no count says nothing');
+    assert.equal(estimator.wasCut('m', ['short'], 1), false);
+    for (let i = 0; i < 20; i++) estimator.learn('m', 10_000, 5_000);
+    assert.equal(estimator.wasCut('m', texts, whole / 6), true, 'by what the model taught');
+  });
 });

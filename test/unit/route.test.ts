@@ -8,6 +8,7 @@ import {
   type GenerativeTier,
   resolveConfig,
   type Settings,
+  type Tier,
 } from '../../src/core';
 import { modelKey } from '../../src/core/ollama/names';
 import {
@@ -31,6 +32,8 @@ function configOf(mode: CloudMode, settings: Settings = {}): Config {
 }
 
 const labels = (targets: readonly Target[]): string[] => targets.map(refLabel);
+
+const ORDER: readonly Tier[] = GENERATIVE_TIERS;
 
 describe('the name of a model', () => {
   const rows: [name: string, backend: string, model: string, isQualified: boolean][] = [
@@ -312,7 +315,7 @@ describe('a route', () => {
         assert.ok(!keys.includes(modelKey(target.model)));
         for (const { backend, tier } of lesser) {
           assert.equal(backend, target.backend);
-          assert.ok(GENERATIVE_TIERS.indexOf(tier) < GENERATIVE_TIERS.indexOf(target.tier));
+          assert.ok(ORDER.indexOf(tier) < ORDER.indexOf(target.tier));
         }
       }
     });

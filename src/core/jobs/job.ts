@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { InternError } from '../errors';
 import type { ChatMessage } from '../ollama/client';
-import type { GenerativeTier } from '../routing/tiers';
+import type { GenerativeTier, Tier } from '../routing/tiers';
 
 /** What a job asks of a model. */
 export interface Prompt {
@@ -29,7 +29,6 @@ interface JobCard<I extends z.ZodType, R> {
   description: string;
   /** Goes up when the prompt changes, so that results of different prompts are never compared as equals. */
   version: number;
-  tier: GenerativeTier;
   input: I;
   /** The text of a result for people, in Markdown. */
   show(result: R): string;
@@ -37,6 +36,7 @@ interface JobCard<I extends z.ZodType, R> {
 
 /** A job of one prompt and one answer. */
 export interface PromptJob<I extends z.ZodType = z.ZodType, R = unknown> extends JobCard<I, R> {
+  tier: GenerativeTier;
   temperature: number;
   /** Free text, shown while it is written: the budget is the longest silence. Otherwise it is the total. */
   streamed: boolean;
@@ -48,6 +48,7 @@ export interface PromptJob<I extends z.ZodType = z.ZodType, R = unknown> extends
 
 /** A job of several prompts, such as one whose input is longer than a model's window. */
 export interface StepsJob<I extends z.ZodType = z.ZodType, R = unknown> extends JobCard<I, R> {
+  tier: Tier;
   run(input: z.output<I>, steps: Steps): Promise<Outcome<R>>;
 }
 

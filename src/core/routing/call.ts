@@ -2,25 +2,23 @@ import type { Backend } from '../audit/envelope';
 import type { Answer, ChatMessage } from '../ollama/client';
 import type { Residency } from './residency';
 import type { Target } from './route';
-import type { GenerativeTier } from './tiers';
+import type { Ready } from './drivers';
+import type { Tier } from './tiers';
 
 /** What the router is asked to get done. */
 export interface Call {
-  tier: GenerativeTier;
+  tier: Tier;
   /** A model that the caller named; it is used and no other is put in its place. */
   model: string | undefined;
   /** Whether a text that proves too long may be prepared again, after the estimate was corrected. */
   mayShorten: boolean;
-  /** Makes the prompt for a target's window, or throws `context_overflow`. */
-  prepare: (window: Window) => Prompted;
+  /** Text is shown while it comes: after that nobody else is asked. */
+  streamed: boolean;
+  /** Makes what is sent to a target, or throws `context_overflow`: nothing of the call has left until it is run. */
+  prepare: (target: Target, ready: Ready) => Send;
 }
 
-/** How much text a target takes. */
-export interface Window {
-  model: string;
-  /** Tokens, the answer's included. */
-  numCtx: number;
-}
+export type Send = (listener: AttemptListener) => Promise<BackendAnswer>;
 
 /** A prompt as it is sent. */
 export interface Prompted {

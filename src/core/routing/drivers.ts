@@ -8,7 +8,7 @@ import { cloudBaseName, isCloudName, modelKey } from '../ollama/names';
 import type { OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
 import { isCloudHost } from './cloud';
-import type { LocalBackend } from './local';
+import { type Embedded, isEmbedder, type LocalBackend, type Warmed } from './local';
 import { type ChatClient, runRemotely } from './remote';
 import type { Target } from './route';
 
@@ -21,6 +21,10 @@ export interface Ready {
   /** Where the model really runs: the local server may pass a call on to the cloud. */
   ranIn: Backend;
   run: (call: Prompted, listener: AttemptListener) => Promise<BackendAnswer>;
+  /** Absent where vectors are never made. */
+  embed?: (texts: string[], listener: AttemptListener) => Promise<Embedded>;
+  /** Absent where a model's place in memory is somebody else's business. */
+  warm?: (listener: AttemptListener) => Promise<Warmed>;
 }
 
 /** One kind of backend, as the router sees it. */
@@ -40,12 +44,16 @@ export interface ModelSource {
 
 /** An Ollama server: on this machine, or another one of the person's. */
 export class LocalDriver implements Driver {
+  readonly #isCloud: boolean;
+
   constructor(
     private readonly client: OllamaClient,
     private readonly catalogue: ModelSource,
     private readonly local: LocalBackend,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.#isCloud = isCloudHost(client.baseUrl);
+  }
 
   get host(): string {
     return this.client.baseUrl;
@@ -57,13 +65,15 @@ export class LocalDriver implements Driver {
     signal: AbortSignal | undefined,
   ): Promise<Ready> {
     const mayLeave = config.cloud.mode !== 'off';
-    if (!mayLeave && isCloudHost(this.host)) throw cloudHostError(this.host);
+    if (!mayLeave && this.#isCloud) throw cloudHostError(this.host);
     // By its name first: even a question about a cloud model would be passed on to the cloud.
     if (!mayLeave && isCloudName(model)) throw leavesError(model);
     const info = await this.catalogue.info(model, signal);
     if (!mayLeave && info.remote) throw leavesError(model);
-    canWrite(info);
+    if (tier === 'embed') canEmbed(info);
+    else canWrite(info);
     if (info.remote || isCloudName(model)) {
+      if (tier === 'embed') throw staysError(model);
       return remotely(
         'cloud',
         this.client,
@@ -78,6 +88,8 @@ export class LocalDriver implements Driver {
       numCtx,
       ranIn: 'local',
       run: (call, listener) => this.local.run(call, target, listener),
+      embed: (texts, listener) => this.local.embed(texts, target, listener),
+      warm: (listener) => this.local.warm(target, listener),
     };
   }
 
@@ -200,6 +212,7 @@ function remotely(
     ranIn === 'gateway' && info.contextLength !== undefined
       ? info.contextLength
       : Math.min(wanted, info.contextLength ?? Infinity);
+  const budgetMs = tier === 'embed' ? config.tiers.embed.budgetMs : config.cloud.budgetMs[tier];
   return {
     numCtx,
     isGuess: ranIn === 'gateway' && info.contextLength === undefined,
@@ -215,7 +228,7 @@ function remotely(
           numCtx,
           tier: config.tiers[tier],
           info,
-          budgetMs: config.cloud.budgetMs[tier],
+          budgetMs,
           budgetSetting: `ollamaIntern.cloud.budgets.${tier}`,
         },
         listener,
@@ -235,8 +248,20 @@ function localWindow(
   return Math.min(own.numCtx, info.contextLength ?? Infinity);
 }
 
-function canWrite({ name, capabilities }: ModelInfo): void {
-  if (!capabilities.includes('embedding') || capabilities.includes('completion')) return;
+function canEmbed({ name, capabilities }: ModelInfo): void {
+  if (capabilities.includes('embedding')) return;
+  throw new InternError({
+    code: 'bad_input',
+    message: `${name} is not an embedding model.`,
+    hint: 'Set the embed model to one such as nomic-embed-text.',
+    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.tiers.embed' }],
+    details: { model: name, capability: 'embedding' },
+  });
+}
+
+function canWrite(info: ModelInfo): void {
+  if (!isEmbedder(info)) return;
+  const { name } = info;
   throw new InternError({
     code: 'bad_input',
     message: `${name} makes embeddings and cannot write.`,
@@ -252,6 +277,16 @@ function leavesError(model: string): InternError {
     message: `${model} runs in the cloud, and nothing may leave this machine.`,
     hint: 'Choose a local model for this tier, or enable the cloud.',
     actions: [{ kind: 'choose_profile' }],
+    details: { model },
+  });
+}
+
+function staysError(model: string): InternError {
+  return new InternError({
+    code: 'config',
+    message: `${model} runs in the cloud, and embeddings are made on this machine.`,
+    hint: 'Set the embed model to a local one such as nomic-embed-text.',
+    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.tiers.embed' }],
     details: { model },
   });
 }

@@ -30,6 +30,28 @@ export interface LocalTarget {
   keepAlive: KeepAlive | undefined;
 }
 
+export interface Embedded extends BackendAnswer {
+  vectors: Float32Array[];
+}
+
+/** Milliseconds. */
+export interface Warmed {
+  load_ms: number;
+  residency: Residency | null;
+}
+
+/** Vectors are no text. */
+const NO_ANSWER = {
+  content: '',
+  thinking: '',
+  tool_calls: [],
+  remote_host: undefined,
+  done_reason: '',
+  output_tokens: 0,
+  prompt_ms: 0,
+  output_ms: 0,
+};
+
 /** A call of ours on its way through a model's line. */
 interface InLine {
   done: Promise<void>;
@@ -59,11 +81,25 @@ export class LocalBackend {
     this.#d = dependencies;
   }
 
-  async run(
-    call: Prompted,
+  run(call: Prompted, target: LocalTarget, listener: AttemptListener): Promise<BackendAnswer> {
+    return this.#attempt(target, listener, call.streamed, (attempt) => attempt.chat(call));
+  }
+
+  embed(texts: string[], target: LocalTarget, listener: AttemptListener): Promise<Embedded> {
+    return this.#attempt(target, listener, false, (attempt) => attempt.embed(texts));
+  }
+
+  /** Gets a model into memory and asks it nothing. */
+  warm(target: LocalTarget, listener: AttemptListener): Promise<Warmed> {
+    return this.#attempt(target, listener, false, (attempt) => attempt.warm());
+  }
+
+  async #attempt<T>(
     target: LocalTarget,
     listener: AttemptListener,
-  ): Promise<BackendAnswer> {
+    streamed: boolean,
+    work: (attempt: Attempt) => Promise<T>,
+  ): Promise<T> {
     const deadline = new Deadline(this.#d.clock, listener.signal);
     let finished!: () => void;
     const done = new Promise<void>((resolve) => (finished = resolve));
@@ -71,16 +107,16 @@ export class LocalBackend {
     const line = this.#join(target.model, own);
     const attempt = new Attempt(
       this.#d,
-      call,
       target,
       listener,
+      streamed,
       deadline,
       own,
       line,
       this.#loading,
     );
     try {
-      return await attempt.run();
+      return await work(attempt);
     } finally {
       attempt.end();
       finished();
@@ -117,9 +153,9 @@ class Attempt {
 
   constructor(
     private readonly d: Dependencies,
-    private readonly call: Prompted,
     private readonly target: LocalTarget,
     private readonly listener: AttemptListener,
+    private readonly streamed: boolean,
     private readonly deadline: Deadline,
     private readonly own: InLine,
     private readonly line: ReadonlySet<InLine>,
@@ -127,27 +163,22 @@ class Attempt {
   ) {
     const { model, tier } = target;
     const { budgetMs } = tier;
-    this.#writing = new Writing(d.clock, deadline, call, { model, budgetMs }, listener);
+    this.#writing = new Writing(d.clock, deadline, { model, budgetMs, streamed }, listener);
     this.#ahead = [...line].filter((other) => other !== own).map(({ done }) => done);
   }
 
-  async run(): Promise<BackendAnswer> {
-    const { residency, clock, client } = this.d;
+  async chat(call: Prompted): Promise<BackendAnswer> {
+    const { residency, client } = this.d;
     const { model, numCtx } = this.target;
-    const trusted = !this.#unloadsAtOnce && residency.trusted(model, numCtx);
-    if (!trusted) await this.#ensureLoaded();
-
-    this.listener.onPhase({ phase: 'reading', model });
-    this.#sentAt = clock.monotonic();
-    this.#startBudget(trusted);
+    await this.#begin();
     let looked: Promise<boolean> | undefined;
     const answer = await client.chat(
-      this.#request(),
+      this.#request(call),
       {
         onFirstLine: () => {
           // The model is resident now: look at its place in memory while it writes, not after.
           looked = this.#look();
-          this.#begin();
+          this.#onFirstLine();
         },
         onText: (text) => this.#writing.onText(text),
         onThinking: () => this.#writing.onThinking(),
@@ -168,6 +199,50 @@ class Attempt {
     };
   }
 
+  async embed(texts: string[]): Promise<Embedded> {
+    const { residency, client } = this.d;
+    const { model, numCtx, keepAlive } = this.target;
+    await this.#begin();
+    const { embeddings, prompt_tokens, load_ms } = await client.embed(
+      {
+        model,
+        input: texts,
+        options: { num_ctx: numCtx },
+        keep_alive: keepAlive,
+        truncate: false,
+      },
+      this.deadline.signal,
+    );
+    this.deadline.disarm();
+    residency.touched(model, numCtx);
+    return {
+      vectors: embeddings.map((vector) => Float32Array.from(vector)),
+      answer: { ...NO_ANSWER, model, prompt_tokens, load_ms },
+      residency: (await this.#look()) ? this.#readResidency() : null,
+      load_ms: Math.round(this.#loadMs + load_ms),
+      first_token_ms: undefined,
+      queued_ms: Math.round(this.#queuedMs),
+    };
+  }
+
+  async warm(): Promise<Warmed> {
+    await this.#ensureLoaded();
+    this.d.residency.touched(this.target.model, this.target.numCtx);
+    const residency = (await this.#look()) ? this.#readResidency() : null;
+    return { load_ms: Math.round(this.#loadMs), residency };
+  }
+
+  /** The model is loaded, as far as can be told, and the budget of what is sent now runs. */
+  async #begin(): Promise<void> {
+    const { residency, clock } = this.d;
+    const { model, numCtx } = this.target;
+    const trusted = !this.#unloadsAtOnce && residency.trusted(model, numCtx);
+    if (!trusted) await this.#ensureLoaded();
+    this.listener.onPhase({ phase: 'reading', model });
+    this.#sentAt = clock.monotonic();
+    this.#startBudget(trusted);
+  }
+
   /** Nothing of the call may go on, or be told, after it. */
   end(): void {
     this.#over = true;
@@ -179,19 +254,22 @@ class Attempt {
     return keepAlive === 0 || (typeof keepAlive === 'string' && ZERO_DURATION.test(keepAlive));
   }
 
-  #load(signal: AbortSignal): Promise<void> {
-    const { model, numCtx, keepAlive } = this.target;
+  async #load(signal: AbortSignal): Promise<void> {
+    const { model, numCtx, keepAlive, info } = this.target;
     const held = this.#unloadsAtOnce ? HELD_FOR_THE_CALL : keepAlive;
-    return this.d.client.load(model, { num_ctx: numCtx }, held, signal);
+    const options = { num_ctx: numCtx };
+    // A model that only embeds refuses to be loaded for writing.
+    if (!isEmbedder(info)) await this.d.client.load(model, options, held, signal);
+    else await this.d.client.embed({ model, input: [], options, keep_alive: held }, signal);
   }
 
-  #request(): ChatRequest {
-    const { target, call } = this;
+  #request(call: Prompted): ChatRequest {
+    const { target } = this;
     return {
       model: target.model,
       messages: call.messages,
       format: call.format,
-      options: this.#options(),
+      options: this.#options(call),
       keep_alive: target.keepAlive,
       // A model that can think does so unless told not to, and spends the answer's tokens on it.
       think: target.info.capabilities.includes('thinking') ? false : undefined,
@@ -199,12 +277,12 @@ class Attempt {
     };
   }
 
-  #options(): RunOptions {
+  #options({ numPredict, temperature }: Prompted): RunOptions {
     const { options } = this.target.tier;
     return {
       num_ctx: this.target.numCtx,
-      num_predict: this.call.numPredict,
-      temperature: options.temperature ?? this.call.temperature,
+      num_predict: numPredict,
+      temperature: options.temperature ?? temperature,
       top_p: options.topP,
       top_k: options.topK,
       repeat_penalty: options.repeatPenalty ?? DEFAULT_REPEAT_PENALTY,
@@ -296,11 +374,11 @@ class Attempt {
   }
 
   /** The first line: from here the budget is the silence between tokens, or what is left of the total. */
-  #begin(): void {
+  #onFirstLine(): void {
     this.#answering = true;
     this.own.isAnswering = true;
     this.d.residency.touched(this.target.model, this.target.numCtx);
-    if (this.call.streamed || !this.#budgetStarted) {
+    if (this.streamed || !this.#budgetStarted) {
       this.deadline.arm(this.target.tier.budgetMs, () => this.#timeOut());
     }
   }
@@ -417,6 +495,11 @@ class Attempt {
     this.d.residency.forgive(this.target.model);
     return found;
   }
+}
+
+/** Makes embeddings and cannot write. */
+export function isEmbedder({ capabilities }: ModelInfo): boolean {
+  return capabilities.includes('embedding') && !capabilities.includes('completion');
 }
 
 function noop(): void {}

@@ -38,7 +38,8 @@ export async function runRemotely(
   const deadline = new Deadline(clock, listener.signal);
   const sentAt = clock.monotonic();
   const { label: model, budgetMs } = target;
-  const writing = new Writing(clock, deadline, call, { model, budgetMs }, listener);
+  const { streamed } = call;
+  const writing = new Writing(clock, deadline, { model, budgetMs, streamed }, listener);
   const timeOut = (): void =>
     deadline.abort(timeoutError(target, writing.firstTokenAt !== undefined));
   try {

@@ -1,7 +1,7 @@
 import type { Backend } from '../audit/envelope';
 import type { Config } from '../config';
 import { modelKey } from '../ollama/names';
-import { degradation, type GenerativeTier } from './tiers';
+import { degradation, type Tier } from './tiers';
 
 export const BACKENDS = ['local', 'cloud', 'gateway'] as const satisfies readonly Backend[];
 
@@ -13,7 +13,7 @@ export interface ModelRef {
 
 /** One try: a backend, a model, and the tier whose budget and options apply. */
 export interface Target extends ModelRef {
-  tier: GenerativeTier;
+  tier: Tier;
 }
 
 /** `gateway/qwen-coder`, `cloud/gpt-oss:120b`, `local/qwen3:8b`; a name without a backend is a local model's. */
@@ -33,9 +33,10 @@ export function refLabel({ backend, model }: ModelRef): string {
  * The ordered targets of a call. A model that the caller names is honoured on every backend; one named with its
  * backend runs there and nowhere else.
  */
-export function routeOf(config: Config, tier: GenerativeTier, model?: string): Target[] {
+export function routeOf(config: Config, tier: Tier, model?: string): Target[] {
   const { isQualified, ...own } = parseModelRef(model ?? config.tiers[tier].model);
-  if (model !== undefined && isQualified) return [{ ...own, tier }];
+  // Vectors of different models do not compare, and the cloud makes none: embedding has one target.
+  if (tier === 'embed' || (model !== undefined && isQualified)) return [{ ...own, tier }];
   const { mode, models } = config.cloud;
   const cloud: ModelRef = { backend: 'cloud', model: model ?? models[tier] };
   const chain =
@@ -51,7 +52,6 @@ export function routeOf(config: Config, tier: GenerativeTier, model?: string): T
 /** What the tier degrades to on the same backend: other models only, as this one has just timed out. */
 export function lesserTargets(config: Config, { backend, model, tier }: Target): Target[] {
   const lesser = degradation(tier)
-    .slice(1)
     .map((t): Target => {
       const own = parseModelRef(config.tiers[t].model);
       const ref = backend === 'cloud' ? { backend, model: config.cloud.models[t] } : own;

@@ -228,13 +228,13 @@ export class Walk {
   async #ask(target: Target, ready: Ready, onShown: () => void): Promise<BackendAnswer> {
     for (let round = 1; ; round++) {
       const startedAt = this.d.clock.monotonic();
-      const prompted = this.call.prepare({ model: target.model, numCtx: ready.numCtx });
+      const send = this.call.prepare(target, ready);
       this.#arriveAt(target);
       try {
-        return await ready.run(prompted, {
+        return await send({
           ...this.listener,
           onDelta: (text) => {
-            if (prompted.streamed) onShown();
+            if (this.call.streamed) onShown();
             this.listener.onDelta(text);
           },
         });

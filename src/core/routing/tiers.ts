@@ -14,14 +14,13 @@ export const LOCAL_BUDGET_MS: Readonly<Record<Tier, number>> = {
   embed: 10_000,
 };
 
-const DEGRADES_TO: Readonly<Record<GenerativeTier, GenerativeTier | undefined>> = {
+const DEGRADES_TO: Readonly<Partial<Record<Tier, GenerativeTier>>> = {
   deep: 'workhorse',
   workhorse: 'instant',
-  instant: undefined,
 };
 
-/** The tier itself and what it degrades to, in order. */
-export function degradation(tier: GenerativeTier): GenerativeTier[] {
+/** What a tier degrades to, in order. */
+export function degradation(tier: Tier): GenerativeTier[] {
   const next = DEGRADES_TO[tier];
-  return next ? [tier, ...degradation(next)] : [tier];
+  return next ? [next, ...degradation(next)] : [];
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock';
-import type { AttemptListener, Prompted } from './call';
+import type { AttemptListener } from './call';
 import type { Deadline } from './deadline';
 
 /** Progress and the re-arming of the silence need no finer grain. Milliseconds. */
@@ -15,8 +15,7 @@ export class Writing {
   constructor(
     private readonly clock: Clock,
     private readonly deadline: Deadline,
-    private readonly call: Pick<Prompted, 'streamed'>,
-    private readonly target: { model: string; budgetMs: number },
+    private readonly target: { model: string; budgetMs: number; streamed: boolean },
     private readonly listener: AttemptListener,
   ) {}
 
@@ -36,8 +35,8 @@ export class Writing {
     const now = this.clock.monotonic();
     if (now - this.#toldAt < TELL_EVERY_MS) return;
     this.#toldAt = now;
-    const { model, budgetMs } = this.target;
-    if (this.call.streamed) this.deadline.extend(budgetMs);
+    const { model, budgetMs, streamed } = this.target;
+    if (streamed) this.deadline.extend(budgetMs);
     this.listener.onPhase({ phase: 'writing', model, tokens: this.#tokens });
   }
 }
