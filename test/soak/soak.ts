@@ -1,8 +1,9 @@
 /**
- * The intern on a bad day, in real time: callers that never pause, a server on which things go wrong all the time, people
- * who cancel. Ends with a table of figures, and with exit code 1 when something leaked or a call did not end once.
+ * The intern on a bad day, in real time: callers that never pause, a local server and a cloud on which things go wrong
+ * all the time, people who cancel, who change their mind about the cloud and whose key is revoked. Ends with a table of
+ * figures, and with exit code 1 when something leaked, went where it may not, or a call did not end once.
  *
- *   node --expose-gc --import tsx test/soak/soak.ts --seconds 60 --seed 7
+ *   npm run test:soak -- --seconds 600 --seed 7
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,15 +11,19 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   type Clock,
+  CLOUD_MODES,
   createIntern,
   type Envelope,
   type Intern,
   InternError,
   type JobName,
+  JOBS,
   type LogLine,
   type Phase,
+  type Settings,
   systemClock,
 } from '../../src/core';
+import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { type Fault, faults, type OllamaServer, startOllama } from '../support/ollama/server';
 
 const { values } = parseArgs({
@@ -35,10 +40,16 @@ const LIMIT = 3;
 const FAULT_SHARE = 0.4;
 const MOST_ARMED = 20;
 const CANCEL_SHARE = 0.2;
-const RESTART_EVERY_MS = 5_000;
+const RESTART_EVERY_MS = 2_500;
 const DOWN_MS = 150;
+/** Somebody changes the mode of the cloud, or the key. */
+const CHANGE_EVERY_MS = 700;
+/** Nobody waits for a breaker: the day is too short. */
+const RETRY_EVERY_MS = 400;
 const SAMPLE_EVERY_MS = 500;
-/** The heap may be this much larger in the last quarter than in the first. */
+/** What was before has no say: the code is still being compiled. */
+const WARM_UP_SHARE = 0.2;
+/** Memory is flat when the last window has no more than this of the first. */
 const HEAP_SHARE = 1.2;
 const HEAP_SLACK = 4 * 2 ** 20;
 /** What ends late (a shared question, a connection that closes) has this long. */
@@ -79,8 +90,8 @@ function anyFault(): Fault {
     () => faults.errorAfter(below(8), 'unexpected EOF'),
     () => faults.repeatGuard(),
     () => faults.chopped(1 + below(40)),
-    () => faults.rateLimited(1),
-    () => faults.status(oneOf([500, 503]), 'it failed'),
+    () => faults.rateLimited(oneOf([undefined, 1])),
+    () => faults.status(oneOf([500, 500, 503, 401, 403, 404]), 'it failed'),
     () => faults.page(oneOf([200, 502])),
     () => ({ load: oneOf(['fails', 'out-of-memory'] as const) }),
   ]);
@@ -118,7 +129,11 @@ class WatchedClock implements Clock {
 }
 
 const problems: string[] = [];
-process.on('unhandledRejection', (reason) => problems.push(`unhandled: ${String(reason)}`));
+let unhandled = 0;
+process.on('unhandledRejection', (reason) => {
+  unhandled++;
+  problems.push(`unhandled: ${String(reason)}`);
+});
 process.on('uncaughtException', (error) => problems.push(`uncaught: ${String(error)}`));
 
 function expect(holds: boolean, otherwise: string): void {
@@ -137,32 +152,87 @@ async function until(look: () => boolean, mostMs: number): Promise<void> {
   for (const end = Date.now() + mostMs; !look() && Date.now() < end;) await pause(50);
 }
 
-function median(numbers: number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+function quantile(numbers: number[], share: number): number {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
 // --- the day ------------------------------------------------------------------------------------
 
+interface Site {
+  local: OllamaServer;
+  cloud: CloudServer;
+  intern: Intern;
+  logPath: string;
+  /** Whether anything may go to the cloud now, and since when. */
+  mode: string;
+  modeSince: number;
+}
+
 const outcomes = new Map<string, number>();
+const durations: number[] = [];
 const slowest = { ms: 0, outcome: '' };
 /** Ends by call id. */
 const ends = new Map<string, number>();
 const starts = new Set<string>();
 let restarts = 0;
+let changes = 0;
+let breakerChanges = 0;
+/** What is on its way when consent is withdrawn arrives within this. Milliseconds. */
+const ON_ITS_WAY_MS = 250;
 
-function newIntern(server: OllamaServer, logPath: string, clock: Clock): Intern {
-  return createIntern({
-    settings: {
-      host: server.url,
-      logPath,
-      maxConcurrent: LIMIT,
-      // One model for most, so that the other one has to be loaded now and then.
-      tiers: { instant: MODELS[0], workhorse: MODELS[0], deep: MODELS[1] },
+function settingsOf({ local, cloud, logPath, mode }: Omit<Site, 'intern'>): Settings {
+  return {
+    host: local.url,
+    logPath,
+    maxConcurrent: LIMIT,
+    // One model for most, so that the other one has to be loaded now and then.
+    tiers: { instant: MODELS[0], workhorse: MODELS[0], deep: MODELS[1] },
+    budgets: { instant: 0.4, workhorse: 0.5, deep: 0.6 },
+    cloud: {
+      mode,
+      host: cloud.url,
+      model: 'minimax-m3:cloud',
+      deepModel: 'gpt-oss:120b',
       budgets: { instant: 0.4, workhorse: 0.5, deep: 0.6 },
     },
+  };
+}
+
+async function open(logPath: string, clock: Clock): Promise<Site> {
+  const local = await startOllama({ tokenMs: 2, loadMs: 60, maxLoadedModels: 1 });
+  const cloud = await startCloud({ tokenMs: 1 });
+  const rest = { local, cloud, logPath, mode: 'primary', modeSince: 0 };
+  const intern = createIntern({
+    settings: settingsOf(rest),
     env: {},
     clock,
+    cloudKeys: () => Promise.resolve(CLOUD_KEY),
   });
+  const site = { ...rest, intern };
+  intern.listen({
+    onCallStarted: ({ call_id }) => void starts.add(call_id),
+    onBackend: ({ breaker }, before) => void (breaker.state !== before.state && breakerChanges++),
+  });
+  watch(site);
+  return site;
+}
+
+/** A fault that never strikes sees every request to the cloud when it arrives. */
+function watch(site: Site): void {
+  site.cloud.faults.next({
+    match: ({ path, headers }) => {
+      const withdrawn = site.mode === 'off' && Date.now() - site.modeSince > ON_ITS_WAY_MS;
+      expect(!withdrawn, `${path} reached the cloud without consent`);
+      expect(headers.authorization !== undefined, `${path} reached the cloud without a key`);
+      return false;
+    },
+  });
+}
+
+function choose(site: Site, mode: string): void {
+  if (site.mode !== mode) Object.assign(site, { mode, modeSince: Date.now() });
+  site.intern.configure(settingsOf(site));
 }
 
 function inputOf(job: JobName): never {
@@ -170,18 +240,20 @@ function inputOf(job: JobName): never {
   return (job === 'draft' ? { instruction: 'Say it shorter.', text } : { text }) as never;
 }
 
-async function callOnce(intern: Intern, server: OllamaServer): Promise<string> {
+async function callOnce({ intern, local, cloud }: Site): Promise<string> {
+  const server = oneOf([local, cloud]);
   // Those for questions that are seldom asked wait for long.
   if (random() < FAULT_SHARE && server.faults.armed < MOST_ARMED) server.faults.next(anyFault());
   const job = oneOf<JobName>(['summarize_fast', 'summarize_fast', 'summarize_deep', 'draft']);
+  const input = inputOf(job);
   const stop = new AbortController();
   const timer = random() < CANCEL_SHARE ? setTimeout(() => stop.abort(), below(400)) : undefined;
   const startedAt = performance.now();
-  let outcome = 'answer';
+  let outcome: string;
   let streamed = '';
   let isOver = false;
   try {
-    const envelope = await intern.run(job, inputOf(job), {
+    const envelope = await intern.run(job, input, {
       signal: stop.signal,
       onDelta: (text) => {
         streamed += text;
@@ -189,8 +261,15 @@ async function callOnce(intern: Intern, server: OllamaServer): Promise<string> {
       },
       onPhase: ({ phase }: Phase) => expect(!isOver, `${phase} after the end of a call`),
     });
-    expect(streamed !== '', 'an answer that was not streamed');
+    const shown = JOBS[job].parse(streamed, input).result;
+    const isWhole = JSON.stringify(shown) === JSON.stringify(envelope.result);
+    expect(isWhole, `"${streamed}" was shown for ${JSON.stringify(envelope.result)}`);
     ended(envelope.call_id);
+    outcome = `${envelope.backend}${envelope.degraded ? ', degraded' : ''}`;
+    expect(
+      envelope.attempts.at(-1)?.backend === envelope.backend,
+      `${envelope.backend} is not the last of ${JSON.stringify(envelope.attempts)}`,
+    );
   } catch (error) {
     outcome = judged(error, streamed);
   }
@@ -198,6 +277,7 @@ async function callOnce(intern: Intern, server: OllamaServer): Promise<string> {
   clearTimeout(timer);
   outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
   const took = performance.now() - startedAt;
+  durations.push(took);
   if (took > slowest.ms) Object.assign(slowest, { ms: took, outcome });
   return outcome;
 }
@@ -220,38 +300,70 @@ function ended(callId: string): void {
   ends.set(callId, (ends.get(callId) ?? 0) + 1);
 }
 
-async function call(intern: Intern, server: OllamaServer, endAt: number): Promise<void> {
+async function call(site: Site, endAt: number): Promise<void> {
   while (Date.now() < endAt) {
     // Somebody who finds nobody there does not ask again at once.
-    if ((await callOnce(intern, server)) === 'unreachable') await pause(50);
+    if (['unreachable', 'auth_failed'].includes(await callOnce(site))) await pause(50);
   }
 }
 
-async function restartNowAndThen(
-  intern: Intern,
-  server: OllamaServer,
-  endAt: number,
-): Promise<void> {
+async function restartNowAndThen(site: Site, endAt: number): Promise<void> {
   while (Date.now() + RESTART_EVERY_MS < endAt) {
     await pause(RESTART_EVERY_MS);
+    const server = oneOf([site.local, site.cloud]);
     await server.stop();
     await pause(below(DOWN_MS));
     await server.start();
     restarts++;
     server.faults.clear();
+    if (server === site.cloud) watch(site);
     // What was remembered of the models is asked again.
-    intern.models.refresh();
-    // The simulator remembers every request; the soak is about the memory of the core.
-    server.requests.splice(0, Math.max(0, server.requests.length - 50));
+    site.intern.models.refresh();
+    // The simulators remember every request; the soak is about the memory of the core.
+    for (const { requests } of [site.local, site.cloud]) {
+      requests.splice(0, Math.max(0, requests.length - 50));
+    }
   }
+}
+
+async function changeNowAndThen(site: Site, endAt: number): Promise<void> {
+  const { cloud, intern } = site;
+  const setKey = (key: string | undefined): void => intern.setCloudKey(cloud.url, key);
+  while (Date.now() + CHANGE_EVERY_MS < endAt) {
+    await pause(CHANGE_EVERY_MS);
+    changes++;
+    oneOf<() => void>([
+      () => choose(site, oneOf(CLOUD_MODES)),
+      () => choose(site, 'primary'),
+      () => cloud.keys.delete(CLOUD_KEY),
+      () => setKey('a-wrong-key'),
+      () => setKey(undefined),
+      () => (cloud.limit = { kind: 'hourly', retryAfter: '1' }),
+    ])();
+    await pause(below(CHANGE_EVERY_MS));
+    cloud.keys.add(CLOUD_KEY);
+    cloud.limit = undefined;
+    setKey(CLOUD_KEY);
+  }
+}
+
+async function retryNowAndThen({ intern }: Site, endAt: number): Promise<void> {
+  while (Date.now() + RETRY_EVERY_MS < endAt) {
+    await pause(RETRY_EVERY_MS);
+    for (const { backend } of intern.backends) intern.retryNow(backend);
+  }
+}
+
+function heapNow(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed;
 }
 
 async function sampleHeap(endAt: number): Promise<number[]> {
   const samples: number[] = [];
   while (Date.now() < endAt) {
     await pause(SAMPLE_EVERY_MS);
-    globalThis.gc?.();
-    samples.push(process.memoryUsage().heapUsed);
+    samples.push(heapNow());
   }
   return samples;
 }
@@ -259,26 +371,36 @@ async function sampleHeap(endAt: number): Promise<number[]> {
 // --- what has to hold ---------------------------------------------------------------------------
 
 /** As many calls as there are permits, and one more: exactly one has to wait, and all succeed. */
-async function checkPermits(intern: Intern): Promise<void> {
+async function checkPermits({ intern }: Site, model: string): Promise<void> {
   let queued = 0;
   const fresh = Array.from({ length: LIMIT + 1 }, async () => {
     let waited = false;
     const onPhase = ({ phase }: Phase): void => void (waited ||= phase === 'queued');
-    const { call_id } = await intern.run('summarize_fast', { text: TEXT }, { onPhase });
+    const { call_id } = await intern.run('summarize_fast', { text: TEXT }, { onPhase, model });
     ended(call_id);
     if (waited) queued++;
   });
   for (const result of await Promise.allSettled(fresh)) {
     expect(result.status === 'fulfilled', `a fresh call failed: ${JSON.stringify(result)}`);
   }
-  expect(queued === 1, `${queued} of ${LIMIT + 1} calls had to wait for ${LIMIT} permits`);
+  expect(queued === 1, `${queued} of ${LIMIT + 1} calls had to wait for a permit of ${model}`);
 }
 
-async function checkLog(path: string): Promise<number> {
-  const lines = (await readFile(path, 'utf8')).trim().split('\n');
+interface Logged {
+  lines: number;
+  backendFallbacks: number;
+  tierFallbacks: number;
+}
+
+async function checkLog(path: string): Promise<Logged> {
+  const text = await readFile(path, 'utf8');
+  expect(!text.includes(CLOUD_KEY), 'the key is in the log');
+  const lines = text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as LogLine);
   const logged = new Map<string, number>();
-  for (const text of lines) {
-    const line = JSON.parse(text) as LogLine;
+  for (const line of lines) {
     if (!['call', 'error', 'timeout'].includes(line.kind)) continue;
     const id = (line['envelope'] as Envelope | undefined)?.call_id ?? String(line['call_id']);
     logged.set(id, (logged.get(id) ?? 0) + 1);
@@ -289,79 +411,119 @@ async function checkLog(path: string): Promise<number> {
   }
   expect(ends.size === starts.size, `${starts.size} calls began, ${ends.size} ended`);
   expect(logged.size === starts.size, `${starts.size} calls began, ${logged.size} are logged`);
-  return lines.length;
+  const countOfKind = (kind: string): number => lines.filter((l) => l.kind === kind).length;
+  return {
+    lines: lines.length,
+    backendFallbacks: countOfKind('backend_fallback'),
+    tierFallbacks: countOfKind('fallback'),
+  };
 }
 
-function checkHeap(samples: number[]): { first: number; last: number } {
-  const quarter = Math.max(1, Math.floor(samples.length / 4));
-  const first = median(samples.slice(0, quarter));
-  const last = median(samples.slice(-quarter));
-  if (globalThis.gc) {
-    expect(last <= first * HEAP_SHARE + HEAP_SLACK, `the heap grew from ${first} to ${last}`);
-  }
-  return { first, last };
+interface Memory {
+  first: number;
+  last: number;
+  peak: number;
+  isFlat: boolean;
+}
+
+/** Compares the window after the warm-up with the last one. */
+function judgeMemory(samples: number[]): Memory {
+  const warm = samples.slice(Math.floor(samples.length * WARM_UP_SHARE));
+  const window = Math.max(1, Math.floor(warm.length / 4));
+  const first = quantile(warm.slice(0, window), 0.5);
+  const last = quantile(warm.slice(-window), 0.5);
+  const isFlat = last <= first * HEAP_SHARE + HEAP_SLACK;
+  return { first, last, peak: Math.max(...samples), isFlat };
 }
 
 async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'intern-soak-'));
-  const logPath = join(folder, 'log.ndjson');
   const clock = new WatchedClock();
   const socketsBefore = countOf('TCPSocketWrap');
-  const server = await startOllama({ tokenMs: 2, loadMs: 60, maxLoadedModels: 1 });
-  const intern = newIntern(server, logPath, clock);
-  intern.listen({ onCallStarted: ({ call_id }) => void starts.add(call_id) });
+  const heapBefore = heapNow();
+  const site = await open(join(folder, 'log.ndjson'), clock);
+  const { local, cloud, intern } = site;
+  const servers = [local, cloud];
 
   const endAt = Date.now() + DURATION_MS;
   const heap = sampleHeap(endAt);
-  const callers = Array.from({ length: CALLERS }, () => call(intern, server, endAt));
-  await Promise.all([...callers, restartNowAndThen(intern, server, endAt)]);
+  await Promise.all([
+    ...Array.from({ length: CALLERS }, () => call(site, endAt)),
+    restartNowAndThen(site, endAt),
+    changeNowAndThen(site, endAt),
+    retryNowAndThen(site, endAt),
+  ]);
 
-  server.faults.clear();
+  for (const server of servers) server.faults.clear();
+  watch(site);
+  choose(site, 'primary');
+  intern.setCloudKey(cloud.url, CLOUD_KEY);
   expect(intern.running.length === 0, `${intern.running.length} calls are still running`);
-  await until(() => clock.pending === 0 && server.stats.active === 0, CALM_MS);
-  expect(clock.pending === 0, `${clock.pending} timers of the core are left`);
-  expect(server.stats.active === 0, `the server is busy with ${server.stats.active} requests`);
-  await server.whenIdle().catch((error: unknown) => problems.push(String(error)));
-  await checkPermits(intern);
+  const busy = (): number => local.stats.active + cloud.stats.active;
+  await until(() => clock.pending === 0 && busy() === 0, CALM_MS);
+  const timers = clock.pending;
+  expect(timers === 0, `${timers} timers of the core are left`);
+  expect(busy() === 0, `the servers are busy with ${busy()} requests`);
+  for (const server of servers) {
+    await server.whenIdle().catch((error: unknown) => problems.push(String(error)));
+  }
+  const permits = intern.backends.reduce((sum, b) => sum + b.running + b.waiting, 0);
+  expect(permits === 0, `${permits} permits are held or waited for`);
+  await checkPermits(site, `local/${MODELS[0]}`);
+  await checkPermits(site, 'cloud/minimax-m3:cloud');
   await intern.dispose();
-  const logLines = await checkLog(logPath);
-  // The connections have to be closed by the core, before the server takes all that are left with it.
+  const logged = await checkLog(site.logPath);
+  // The connections have to be closed by the core, before the servers take all that are left with them.
   const sockets = (): number => countOf('TCPSocketWrap') - socketsBefore;
   await until(() => sockets() <= 0, 2_000);
   const left = sockets();
   expect(left <= 0, `${left} sockets are left`);
-  await server.close();
-  const figures = { ...checkHeap(await heap), logLines, left, timers: clock.pending };
+  const memory = judgeMemory(await heap);
+  if (globalThis.gc) expect(memory.isFlat, 'the heap grew');
+  const heapAfter = heapNow();
+  for (const server of servers) await server.close();
   await rm(folder, { recursive: true, force: true });
-  report(figures, server);
+  report({ logged, memory, heapBefore, heapAfter, left, timers, permits }, site);
 }
 
 interface Figures {
-  first: number;
-  last: number;
-  logLines: number;
+  logged: Logged;
+  memory: Memory;
+  heapBefore: number;
+  heapAfter: number;
   left: number;
   timers: number;
+  permits: number;
 }
 
-function report(figures: Figures, server: OllamaServer): void {
+function report(figures: Figures, { local, cloud }: Site): void {
+  const { logged, memory, heapBefore, heapAfter, left, timers, permits } = figures;
   const calls = starts.size;
-  const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+  const seconds = (ms: number): string => (ms / 1000).toFixed(2);
+  const verdict = globalThis.gc ? (memory.isFlat ? 'flat' : 'it grew') : 'no --expose-gc';
   const rows: [string, string | number][] = [
     ['seed', SEED],
     ['calls', `${calls} (${(calls / (DURATION_MS / 1000)).toFixed(0)} a second)`],
     ...[...outcomes].sort((a, b) => b[1] - a[1]).map(([k, n]): [string, number] => [`  ${k}`, n]),
-    ['server restarts', restarts],
-    ['loads, evictions', `${server.stats.loads}, ${server.stats.evictions}`],
-    ['requests cut by the client', server.stats.cancelled],
-    ['log lines', figures.logLines],
-    ['slowest call', `${(slowest.ms / 1000).toFixed(2)} s (${slowest.outcome})`],
-    ['sockets, timers left', `${figures.left}, ${figures.timers}`],
-    ['heap, first quarter', mib(figures.first)],
-    ['heap, last quarter', `${mib(figures.last)}${globalThis.gc ? '' : ' (no --expose-gc)'}`],
+    ['fallbacks, backend and tier', `${logged.backendFallbacks}, ${logged.tierFallbacks}`],
+    ['breaker changes', breakerChanges],
+    ['restarts, changes', `${restarts}, ${changes}`],
+    ['loads, evictions', `${local.stats.loads}, ${local.stats.evictions}`],
+    ['requests cut by the client', local.stats.cancelled + cloud.stats.cancelled],
+    ['log lines', logged.lines],
+    [
+      'p50, p99 of a call',
+      `${seconds(quantile(durations, 0.5))} s, ${seconds(quantile(durations, 0.99))} s`,
+    ],
+    ['slowest call', `${seconds(slowest.ms)} s (${slowest.outcome})`],
+    ['sockets, timers, permits left', `${left}, ${timers}, ${permits}`],
+    ['unhandled rejections', unhandled],
+    ['heap before, after, peak', `${[heapBefore, heapAfter, memory.peak].map(mib).join(', ')} MiB`],
+    ['heap, first and last window', `${mib(memory.first)}, ${mib(memory.last)} MiB: ${verdict}`],
     ['problems', problems.length],
   ];
-  for (const [name, value] of rows) console.log(`${name.padEnd(28)}${value}`);
+  for (const [name, value] of rows) console.log(`${name.padEnd(32)}${value}`);
   for (const [problem, times] of counted(problems).slice(0, 20))
     console.log(`${times} × ${problem}`);
   process.exitCode = problems.length > 0 ? 1 : 0;

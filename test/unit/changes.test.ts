@@ -55,6 +55,25 @@ describe('what changes while a call is on its way', () => {
       assert.deepEqual(cloud.requests.filter(at('/api/chat')), []);
     });
 
+    it('that is withdrawn leaves a lesser tier of this machine as what it is: a tier fallback', async () => {
+      const intern = stage().hire(
+        local,
+        {
+          tiers: { instant: 'hermes3:8b', workhorse: 'hermes3:8b', deep: 'qwen3:14b' },
+          cloud: { mode: 'primary', host: cloud.url },
+        },
+        { cloudKeys: () => Promise.resolve(CLOUD_KEY) },
+      );
+      cloud.faults.next({ ...faults.late(1_000), match: at('/api/show') });
+      local.faults.next({ ...faults.hang(), match: at('/api/chat') });
+      const running = intern.run('summarize_deep', { text: TEXT });
+      await cloud.waitForRequest(at('/api/show'));
+      configure(intern, 'off');
+      const envelope = await stage().finish(running);
+      assert.equal(envelope.fallback_from, 'deep');
+      assert.equal(envelope.degraded, undefined);
+    });
+
     it('that is withdrawn while the key is looked up sends nothing', async () => {
       const secret = lateSecret();
       const intern = hire('primary', {}, { cloudKeys: secret.look });
@@ -166,6 +185,21 @@ describe('what changes while a call is on its way', () => {
       assert.equal(cloud.requests.filter(at('/api/chat')).length, prompts);
     });
 
+    it('that is being tried by another call says so, and names no time', async () => {
+      const intern = hire('primary', {}, {});
+      const model = 'cloud/minimax-m3:cloud';
+      cloud.faults.next({ ...faults.rateLimited(2), match: at('/api/chat') });
+      await failure(summarize(intern, { model }));
+      await stage().clock.advance(2_000);
+      cloud.faults.next({ ...faults.late(1_000), match: at('/api/chat') });
+      const prompts = cloud.requests.filter(at('/api/chat')).length;
+      const probe = summarize(intern, { model });
+      await cloud.waitFor(() => cloud.requests.filter(at('/api/chat')).length > prompts);
+      const { message } = await failure(summarize(intern, { model }));
+      assert.match(message, /is just being tried by another call/);
+      await stage().finish(probe);
+    });
+
     it('of a new server does not hear how the one before it does', async () => {
       const gone = await stage().serve();
       const { url } = gone;
@@ -237,6 +271,31 @@ describe('what changes while a call is on its way', () => {
     assert.deepEqual(
       moves.map((l) => [l.kind, l['from'], l['to']]),
       [['fallback', 'deep', 'workhorse']],
+    );
+  });
+
+  it('a call that goes to a lesser tier of a backend that it never reached tells of both moves', async () => {
+    const secret = lateSecret();
+    const intern = stage().hire(
+      local,
+      { cloud: { mode: 'fallback', host: cloud.url, deepModel: 'gpt-oss:120b' } },
+      { cloudKeys: secret.look },
+    );
+    local.faults.next({ ...faults.status(500, 'it failed'), match: at('/api/chat') });
+    const running = intern.run('summarize_deep', { text: TEXT });
+    await local.waitForRequest(at('/api/chat'));
+    await stage().clock.advance(10_000);
+    secret.come(CLOUD_KEY);
+    const envelope = await stage().finish(running);
+    assert.equal(envelope.degrade_reason, 'local_5xx');
+    assert.equal(envelope.fallback_from, 'deep');
+    const moves = (await stage().logged(intern)).filter((l) => l.kind.endsWith('fallback'));
+    assert.deepEqual(
+      moves.map((l) => [l.kind, l['from'], l['to'], l['reason']]),
+      [
+        ['backend_fallback', 'local', 'cloud', 'local_5xx'],
+        ['fallback', 'deep', 'workhorse', 'timeout'],
+      ],
     );
   });
 });

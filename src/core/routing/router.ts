@@ -44,6 +44,11 @@ export interface Move {
   reason: string;
 }
 
+interface Left {
+  target: Target;
+  reason: string;
+}
+
 interface Dependencies {
   clock: Clock;
   gates: Readonly<Record<Backend, Gate>>;
@@ -80,6 +85,8 @@ export class RouteError extends Error {
 export class Walk {
   readonly #route: Target[];
   readonly #attempts: Attempt[] = [];
+  /** Where the answer was to come from: the first target that may be asked at all. */
+  #first: Target | undefined;
   /** Targets that were tried and failed, latest last. */
   readonly #failed: { target: Target; error: InternError }[] = [];
   /** Targets whose breaker said no. */
@@ -87,7 +94,7 @@ export class Walk {
   /** Why the route moved on from its first target. */
   #degraded: DegradeReason | undefined;
   /** Targets that were left since the last one was reached. */
-  #left: { target: Target; reason: string }[] = [];
+  #left: Left[] = [];
   #queuedMs = 0;
   #timeouts = 0;
 
@@ -98,6 +105,7 @@ export class Walk {
     private readonly listener: CallListener,
   ) {
     this.#route = routeOf(setup.config, call.tier, call.model);
+    this.#first = this.#route[0];
   }
 
   async run(): Promise<Routed> {
@@ -122,7 +130,8 @@ export class Walk {
     const slow = this.#failed.at(-1);
     if (this.#timeouts !== 1 || slow?.error.code !== 'timeout' || this.call.model) return undefined;
     // Whatever was passed over since: it is the slow one that is left.
-    this.#left = this.#left.filter((left) => left.target === slow.target);
+    const at = this.#left.findLastIndex((left) => left.target === slow.target);
+    this.#left = this.#left.slice(0, at + 1);
     for (const target of lesserTargets(this.setup.config, slow.target)) {
       const answer = await this.#try(target, target.backend === 'local');
       if (answer) return answer;
@@ -135,7 +144,7 @@ export class Walk {
   async #try(target: Target, force = false): Promise<Routed | undefined> {
     const { clock, gates, isAllowed } = this.d;
     const { breaker, limiter } = gates[target.backend];
-    if (!isAllowed(target.backend)) return undefined;
+    if (!isAllowed(target.backend)) return this.#passBy(target);
     let ticket = force ? breaker.force() : breaker.admit();
     if (!ticket) return this.#skip(target);
 
@@ -155,7 +164,10 @@ export class Walk {
     };
     /** What the person decided and the others learned while this call waited holds for it too. */
     const mayGo = (goesTo: Backend): boolean => {
-      if (!isAllowed(goesTo)) return false;
+      if (!isAllowed(goesTo)) {
+        this.#passBy(target);
+        return false;
+      }
       if (force || !ticket || breaker.isCurrent(ticket)) return true;
       ticket = breaker.admit();
       if (!ticket) this.#skip(target);
@@ -192,7 +204,7 @@ export class Walk {
       };
     } catch (thrown) {
       const error = toInternError(thrown);
-      if (error.code === 'config' && !isAllowed(ranIn)) return undefined;
+      if (error.code === 'config' && !isAllowed(ranIn)) return this.#passBy(target);
       const outcome = outcomeOf(error, shown);
       // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
       const isPassedOn = target.backend === 'local' && isCloudName(target.model);
@@ -258,6 +270,11 @@ export class Walk {
     return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
+  /** Nobody wants it to be asked any more, so an answer from the next one is not a worse one. */
+  #passBy(target: Target): undefined {
+    if (target === this.#first) this.#first = this.#route[this.#route.indexOf(target) + 1];
+  }
+
   #skip(target: Target): undefined {
     this.#skipped.push(target);
     const { state } = this.d.gates[target.backend].breaker.status;
@@ -271,20 +288,22 @@ export class Walk {
 
   /** Whether the answer comes from where the route began; a lesser tier there is told as `fallback_from`. */
   #isFirstChoice(target: Target): boolean {
-    const [first] = this.#route;
+    const first = this.#first;
     return target === first || (target.backend === first?.backend && target.tier !== first.tier);
   }
 
   /** A prompt for the target is there, so it is really sent. */
   #arriveAt(target: Target): void {
     // One that is asked after all was not left.
-    const left = this.#left.findLast((l) => l.target !== target);
+    const left = this.#left.filter((l) => l.target !== target);
     this.#left = [];
-    if (!left) return;
-    const move = { from: left.target, to: target, reason: left.reason };
-    if (left.target.backend === target.backend && left.target.tier !== target.tier) {
-      this.d.onTierFallback(move);
-    } else this.d.onBackendFallback(move);
+    const last = left.at(-1);
+    if (!last) return;
+    const isLesser = last.target.backend === target.backend && last.target.tier !== target.tier;
+    const elsewhere = isLesser ? left.findLast((l) => l.target.backend !== target.backend) : last;
+    const moveFrom = ({ target: from, reason }: Left): Move => ({ from, to: target, reason });
+    if (elsewhere) this.d.onBackendFallback(moveFrom(elsewhere));
+    if (isLesser) this.d.onTierFallback(moveFrom(last));
   }
 
   #record(backend: Backend, target: Target, outcome: Attempt['outcome'], startedAt: number): void {
@@ -363,11 +382,15 @@ function pausedError({ backend, model }: Target, { status }: Breaker): InternErr
       details: { model },
     });
   }
+  // Once the time is over one call tries it, and the others do not wait for how that ends.
   const seconds = Math.ceil((status.retry_in_ms ?? 0) / 1000);
   return new InternError({
     code: 'unreachable',
-    message: `${NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`,
-    hint: 'Wait, or try it now.',
+    message:
+      seconds > 0
+        ? `${NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`
+        : `${NAMES[backend]} is just being tried by another call, because calls to it failed.`,
+    hint: seconds > 0 ? 'Wait, or try it now.' : 'Try again in a moment.',
     retryable: true,
     actions:
       backend === 'cloud' ? [{ kind: 'retry_cloud' }, { kind: 'retry' }] : [{ kind: 'retry' }],
