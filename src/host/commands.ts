@@ -3,18 +3,21 @@ import * as vscode from 'vscode';
 import { type Intern, toInternError } from '../core';
 import { showError } from './actions';
 import type { Answers } from './answers';
+import type { Cloud } from './cloud';
 import { type Drafts, registerDraftCommands } from './drafts';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import { selectProfile } from './profilePicker';
 import { pullModel, startServer } from './server';
-import type { ServerTokens } from './serverTokens';
+import type { ServerSecrets } from './serverSecrets';
 import { fileSource, selectedSource, type Source } from './sources';
 
 interface Parts {
   intern: Intern;
   answers: Answers;
   drafts: Drafts;
-  tokens: ServerTokens;
+  tokens: ServerSecrets;
+  keys: ServerSecrets;
+  cloud: Cloud;
   showDashboard: () => void;
 }
 
@@ -24,6 +27,8 @@ export function registerCommands({
   answers,
   drafts,
   tokens,
+  keys,
+  cloud,
   showDashboard,
 }: Parts): vscode.Disposable[] {
   const handlers: Partial<Record<CommandId, (...args: never[]) => unknown>> = {
@@ -68,6 +73,12 @@ export function registerCommands({
     [COMMANDS.startServer]: () => startServer(intern),
     [COMMANDS.setServerToken]: () => tokens.ask(intern),
     [COMMANDS.clearServerToken]: () => tokens.clear(intern),
+    [COMMANDS.setCloudKey]: () => keys.ask(intern),
+    [COMMANDS.clearCloudKey]: () => keys.clear(intern),
+    [COMMANDS.testCloud]: () => cloud.test(),
+    [COMMANDS.enableCloud]: () => cloud.enable(),
+    [COMMANDS.disableCloud]: () => cloud.disable(),
+    [COMMANDS.retryCloud]: () => cloud.retry(),
     [COMMANDS.openSettings]: (setting?: unknown) =>
       vscode.commands.executeCommand(
         'workbench.action.openSettings',
