@@ -57,7 +57,8 @@ export interface Status {
 /** What the status bar shows. */
 export function statusOf(input: StatusInput): Status {
   const standing = standingStatus(input);
-  const [call] = input.running;
+  // The person who has just begun one wants to know about that.
+  const call = input.running.at(-1);
   if (!call) return standing;
   const more = input.running.length > 1 ? ` +${input.running.length - 1}` : '';
   const { kind, text } = runningStatus(call);
@@ -226,23 +227,24 @@ export interface StatusLink {
   command: CommandId;
 }
 
-/** The paragraphs of the tooltip. */
-export function detailsOf(input: StatusInput): string[] {
+/** The paragraphs of the tooltip, each of some lines. */
+export function detailsOf(input: StatusInput): string[][] {
   const { config, backends, running, latest, failure } = input;
   const told = new Set(
     [failure, ...backends.map(({ error }) => error)].map((e) => e && `${e.message} ${e.hint}`),
   );
   return [
-    ...[...told].filter((text) => text !== undefined),
-    ...config.problems.map(({ message }) => message),
-    ...running.map(
-      ({ job, phase }) => `${jobTitle(job)}: ${phase ? phaseText(phase) : 'starting'}`,
-    ),
-    ...(latest ? latestLines(latest) : []),
-    ...backends.map(backendLine),
-    promptsGo(config),
-    `Profile ${config.profile}: ${GENERATIVE_TIERS.map((t) => `${t} ${config.tiers[t].model}`).join(', ')}`,
-  ];
+    [
+      ...[...told].filter((text) => text !== undefined),
+      ...config.problems.map(({ message }) => message),
+    ],
+    running.map(({ job, phase }) => `${jobTitle(job)}: ${phase ? phaseText(phase) : 'starting'}`),
+    latest ? latestLines(latest) : [],
+    [...backends.map(backendLine), promptsGo(config)],
+    [
+      `Profile ${config.profile}: ${GENERATIVE_TIERS.map((t) => `${t} ${config.tiers[t].model}`).join(', ')}`,
+    ],
+  ].filter((lines) => lines.length > 0);
 }
 
 function latestLines(latest: Envelope): string[] {

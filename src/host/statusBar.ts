@@ -116,7 +116,9 @@ export class StatusBar implements vscode.Disposable {
     const links = linksOf(input);
     md.isTrusted = { enabledCommands: links.map(({ command }) => command) };
     md.appendMarkdown('**Ollama Intern**\n\n');
-    for (const line of detailsOf(input)) md.appendText(line).appendMarkdown('\n\n');
+    for (const lines of detailsOf(input)) {
+      md.appendMarkdown(`${lines.map(asMarkdown).join('  \n')}\n\n`);
+    }
     md.appendMarkdown(
       links.map(({ title, command }) => `[${title}](command:${command})`).join(' · '),
     );
@@ -125,4 +127,9 @@ export class StatusBar implements vscode.Disposable {
     this.#tooltip = md.value;
     this.#item.tooltip = md;
   }
+}
+
+/** Text as it stands. The editor's own way makes every space one at which no line may break. */
+function asMarkdown(text: string): string {
+  return new vscode.MarkdownString().appendText(text).value.replaceAll('&nbsp;', ' ');
 }

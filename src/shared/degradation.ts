@@ -54,7 +54,7 @@ export function degradeSentence(reason: string, answeredBy: string | undefined):
       ? ANSWERED[answeredBy as Backend]
       : 'another backend';
   if (reason === 'circuit_open') {
-    return `The backend that comes first had failed several times and is left alone for a while, so ${who} answered.`;
+    return `The backend that comes first failed before and is left alone for a while, so ${who} answered.`;
   }
   const known = parse(reason);
   return known

@@ -251,8 +251,8 @@ describe('the status bar', () => {
       { kind: 'queued', text: 'queued, 2nd', icon: 'loading~spin', tone: 'plain' },
     ],
     [
-      'whose turn is next, and how many run beside it',
-      input({}, { running: [call({ phase: 'queued', position: 1 }), call()] }),
+      'where the latest call is, and how many run beside it',
+      input({}, { running: [call(), call({ phase: 'queued', position: 1 })] }),
       { kind: 'queued', text: 'queued, next +1', icon: 'loading~spin', tone: 'plain' },
     ],
     [
@@ -338,7 +338,9 @@ describe('the status bar', () => {
 
 describe('the tooltip of the status bar', () => {
   const line = (given: StatusInput, start: string): string | undefined =>
-    detailsOf(given).find((text) => text.startsWith(start));
+    detailsOf(given)
+      .flat()
+      .find((text) => text.startsWith(start));
 
   it('tells of every backend where it is, how it is, and what it does', () => {
     const given = input(CLOUD, {
@@ -371,7 +373,7 @@ describe('the tooltip of the status bar', () => {
 
   it('says why the last answer is degraded, in words', () => {
     const latest = envelope({ degraded: true, degrade_reason: 'cloud_timeout' });
-    const lines = detailsOf(input(CLOUD, { latest }));
+    const lines = detailsOf(input(CLOUD, { latest })).flat();
     assert.ok(lines.some((text) => text.includes('local, degraded: cloud_timeout')));
     assert.ok(lines.includes('Ollama Cloud did not answer in time, so your own Ollama answered.'));
   });
