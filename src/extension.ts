@@ -7,6 +7,7 @@ import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
+import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
@@ -32,6 +33,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
+  const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
   const cloud = new Cloud(intern, keys, notifications);
   const run = (command: string, ...args: unknown[]): void =>
@@ -54,6 +56,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     log,
     answers,
     drafts,
+    logDocuments,
     dashboard,
     notifications,
     new StatusBar(intern),
@@ -78,6 +81,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       intern,
       answers,
       drafts,
+      log: logDocuments,
       tokens,
       keys,
       cloud,

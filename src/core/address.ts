@@ -25,6 +25,11 @@ export function parseHost(text: string): string {
   return `${url.protocol}//${url.host}${path}`;
 }
 
+/** Whether a text names a user or a password, which are not sent. */
+export function hasCredentials(text: string): boolean {
+  return /^(?:[a-z][a-z\d+.-]*:\/\/)?[^/?#]*@/i.test(text.trim());
+}
+
 /** Whether an address is this machine's own. */
 export function isLoopback(baseUrl: string): boolean {
   const { hostname } = new URL(baseUrl);
@@ -65,7 +70,7 @@ function spelledOut(text: string): string {
 function badHost(text: string): InternError {
   return new InternError({
     code: 'config',
-    message: `"${text}" is not an address of an Ollama server.`,
+    message: `"${hasCredentials(text) ? text.replace(/^.*@/, '***@') : text}" is not an address of an Ollama server.`,
     hint: 'Write it like 127.0.0.1:11434 or https://gpu-box.example:8443/ollama.',
     actions: [{ kind: 'open_setting', setting: 'ollamaIntern.host' }],
   });

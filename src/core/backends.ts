@@ -4,14 +4,16 @@ import type { Clock } from './clock';
 import { type Config, type Environment, resolveNetwork, type Settings } from './config';
 import { InternError, toInternError } from './errors';
 import { Catalogue } from './models/catalogue';
+import { GatewayCatalogue } from './models/gatewayCatalogue';
 import { OllamaClient } from './ollama/client';
+import { GatewayClient } from './ollama/gateway';
 import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
 import { cloudBaseName } from './ollama/names';
 import { Connections, type NetworkConfig } from './ollama/network';
 import { Tokens, type TokenSource } from './ollama/tokens';
 import { Breaker, type BreakerStatus } from './routing/breaker';
 import { ask, Deadline } from './routing/deadline';
-import { CloudDriver, type Driver, LocalDriver, NoDriver } from './routing/drivers';
+import { CloudDriver, type Driver, GatewayDriver, LocalDriver, NoDriver } from './routing/drivers';
 import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
@@ -74,7 +76,13 @@ export class Backends {
   #network: NetworkConfig;
   #connections: Connections;
   #local: LocalServer;
-  #cloud: { client: OllamaClient; driver: Driver };
+  #cloud: { client: OllamaClient; catalogue: Catalogue; driver: Driver };
+  /** undefined: none is set. */
+  #gateway: { client: GatewayClient; catalogue: GatewayCatalogue; driver: Driver } | undefined;
+  /** The latest look for the key: an earlier one has no say any more. */
+  #keyLookup = 0;
+  /** How often what was held against a backend was forgiven: a test from before says nothing about it now. */
+  readonly #forgiven: Record<Backend, number> = { local: 0, cloud: 0, gateway: 0 };
 
   constructor(private readonly o: BackendsOptions) {
     this.#config = o.config;
@@ -87,6 +95,7 @@ export class Backends {
     this.#connections = this.#newConnections();
     this.#local = this.#newLocal();
     this.#cloud = this.#newCloud();
+    this.#gateway = this.#newGateway();
     void this.#lookForKey();
   }
 
@@ -95,7 +104,7 @@ export class Backends {
     return {
       local: this.#local.driver,
       cloud: this.#cloud.driver,
-      gateway: new NoDriver(noGatewayError),
+      gateway: this.#gateway?.driver ?? new NoDriver(noGatewayError),
     };
   }
 
@@ -115,6 +124,17 @@ export class Backends {
     return backend !== 'cloud' || this.#config.cloud.mode !== 'off';
   }
 
+  /** Whether that server is still the backend's: calls keep the one that they began with. */
+  isServing(backend: Backend, host: string): boolean {
+    return this.drivers[backend].host === host;
+  }
+
+  /** Whether a call would be sent there now. */
+  isOpen(backend: Backend): boolean {
+    const { state } = this.gates[backend].breaker.status;
+    return this.isAllowed(backend) && (state === 'closed' || state === 'half_open');
+  }
+
   /** Keeps the connections open for a call of several requests, until the function that it returns is called. */
   use(): () => void {
     return this.#connections.use();
@@ -129,6 +149,9 @@ export class Backends {
       this.#local = this.#newLocal();
       this.#forgive('local');
     } else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    const isOtherGateway = before.gateway !== config.gateway;
+    if (isOtherGateway || isOtherWay) this.#gateway = this.#newGateway();
+    if (isOtherGateway) this.#forgive('gateway');
     const isOtherCloud =
       JSON.stringify([before.cloud.host, before.cloud.models]) !==
       JSON.stringify([config.cloud.host, config.cloud.models]);
@@ -140,6 +163,7 @@ export class Backends {
   setToken(baseUrl: string, token: string | undefined): void {
     this.#tokens.set(baseUrl, token);
     this.#local.catalogue.refresh();
+    this.#gateway?.catalogue.refresh();
     this.#forgive('local');
     this.#forgive('gateway');
   }
@@ -147,6 +171,8 @@ export class Backends {
   setCloudKey(baseUrl: string, key: string | undefined): void {
     this.#keys.set(baseUrl, key);
     if (new URL(baseUrl).origin !== new URL(this.#config.cloud.host).origin) return;
+    // Questions on their way carry the key from before.
+    this.#cloud.catalogue.refresh();
     this.#forgive('cloud');
     void this.#lookForKey();
   }
@@ -171,13 +197,16 @@ export class Backends {
    */
   async test(backend: Backend, signal?: AbortSignal): Promise<void> {
     const release = this.use();
+    const before = this.#forgiven[backend];
+    const isCurrent = (): boolean => this.#forgiven[backend] === before;
     try {
       if (backend === 'cloud') await this.#testCloud(signal);
+      else if (backend === 'gateway') await this.#testGateway(signal);
       else await ask(this.o.clock, (s) => this.#local.client.tags(s), signal);
-      this.#forgive(backend);
+      if (isCurrent()) this.#forgive(backend);
     } catch (thrown) {
       const error = toInternError(thrown);
-      if (error.code === 'auth_failed') this.#refuse(backend, error);
+      if (error.code === 'auth_failed' && isCurrent()) this.#refuse(backend, error);
       throw error;
     } finally {
       release();
@@ -186,6 +215,12 @@ export class Backends {
 
   async destroy(): Promise<void> {
     await Promise.all([...this.#allConnections].map((connections) => connections.destroy()));
+  }
+
+  async #testGateway(signal: AbortSignal | undefined): Promise<void> {
+    const { client } = this.#gateway ?? {};
+    if (!client) throw noGatewayError();
+    await ask(this.o.clock, (s) => client.models(s), signal, 'The gateway');
   }
 
   async #testCloud(signal: AbortSignal | undefined): Promise<void> {
@@ -210,10 +245,11 @@ export class Backends {
 
   /** A cloud without a key is said at once and not with the first call. */
   async #lookForKey(): Promise<void> {
+    const lookup = ++this.#keyLookup;
     const { host, mode } = this.#config.cloud;
     if (mode === 'off') return;
     const source = await this.#keys.source(host);
-    if (this.#config.cloud.host !== host || this.#config.cloud.mode === 'off') return;
+    if (lookup !== this.#keyLookup) return;
     this.#keySource = source;
     if (source === 'none') this.#refuse('cloud', noKeyError());
     else this.#tell('cloud', this.gates.cloud.breaker.status);
@@ -228,6 +264,7 @@ export class Backends {
   #forgive(backend: Backend): void {
     const before = this.gates[backend].breaker.status;
     const had = this.#errors.delete(backend);
+    this.#forgiven[backend]++;
     this.gates[backend].breaker.reset();
     // The breaker itself tells only of another state.
     if (had && before.state === 'closed') this.#tell(backend, before);
@@ -293,6 +330,7 @@ export class Backends {
       dispatcher: this.#connections,
       headers: () => this.#tokens.headers(host, headers),
       proxy: this.#connections.proxyLabel(host),
+      now: () => clock.now(),
     });
     const loads = new LoadTimes(store);
     const local = new LocalBackend({ client, clock, residency, loads, onEvicted });
@@ -305,17 +343,40 @@ export class Backends {
     };
   }
 
-  #newCloud(): { client: OllamaClient; driver: Driver } {
+  /** Looking for the key may take a while, in which consent may be withdrawn. */
+  async #cloudHeaders(host: string): ReturnType<CloudKeys['headers']> {
+    const headers = await this.#keys.headers(host);
+    if (!this.isAllowed('cloud')) throw cloudIsOff();
+    return headers;
+  }
+
+  #newCloud(): { client: OllamaClient; catalogue: Catalogue; driver: Driver } {
     const { host } = this.#config.cloud;
     const client = new OllamaClient({
       baseUrl: host,
       dispatcher: this.#connections,
-      headers: () => this.#keys.headers(host),
+      headers: () => this.#cloudHeaders(host),
       proxy: this.#connections.proxyLabel(host),
       backend: 'cloud',
+      now: () => this.o.clock.now(),
     });
-    const catalogue = new Catalogue(() => client, this.o.clock);
-    return { client, driver: new CloudDriver(client, catalogue, this.o.clock) };
+    const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
+    return { client, catalogue, driver: new CloudDriver(client, catalogue, this.o.clock) };
+  }
+
+  #newGateway() {
+    const { gateway: host } = this.#config;
+    if (host === undefined) return undefined;
+    const client = new GatewayClient({
+      baseUrl: host,
+      dispatcher: this.#connections,
+      // Its token is set as that of a server; the headers of the local server are not for it.
+      headers: () => this.#tokens.headers(host, {}),
+      proxy: this.#connections.proxyLabel(host),
+      now: () => this.o.clock.now(),
+    });
+    const catalogue = new GatewayCatalogue(() => client, this.o.clock);
+    return { client, catalogue, driver: new GatewayDriver(client, catalogue, this.o.clock) };
   }
 }
 

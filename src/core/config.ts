@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type * as z from 'zod';
-import { parseHost } from './address';
+import { hasCredentials, parseHost } from './address';
 import { InternError } from './errors';
 import { isPlausibleModelName, modelKey } from './ollama/names';
 import type { NetworkConfig } from './ollama/network';
@@ -262,7 +262,16 @@ function chooseHost(settings: Settings, env: Environment, problems: ConfigProble
   for (const host of [text(settings.host), env['OLLAMA_HOST']]) {
     if (!host?.trim()) continue;
     try {
-      return parseHost(host);
+      const address = parseHost(host);
+      if (hasCredentials(host)) {
+        problems.push(
+          problem(
+            'host',
+            `The user and password in the address of ${new URL(address).host} are not sent. Use the command Set Server Token, or ollamaIntern.network.headers.`,
+          ),
+        );
+      }
+      return address;
     } catch (error) {
       problems.push(
         problem(

@@ -28,8 +28,10 @@ export {
   residencyText,
   type Surface,
 } from './audit/envelope';
-export { type LogKind, type LogLine, tailLog } from './audit/log';
 export type { BackendStatus } from './backends';
+export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
+export { LOG_KINDS, type LogKind } from './audit/log';
+export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
 export { type Clock, systemClock, type Timer } from './clock';
 export {
   availableProfiles,
@@ -51,7 +53,7 @@ export { type Phase, phaseText } from './routing/call';
 export type { BreakerStatus, FailureReason } from './routing/breaker';
 export { CLOUD_MODES, type CloudConfig, type CloudMode, type CloudSettings } from './routing/cloud';
 export type { KeySource } from './routing/cloudKeys';
-export { outcomeOf } from './routing/outcome';
+export { failureReason } from './routing/outcome';
 export { BACKENDS, routeOf } from './routing/route';
 export type { Residency } from './routing/residency';
 export type { Profile } from './routing/profiles';

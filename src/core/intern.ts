@@ -2,23 +2,24 @@ import { randomUUID } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
 import { parseHost } from './address';
 import type { Backend, Envelope, Surface } from './audit/envelope';
-import { AuditLog } from './audit/log';
+import { AuditLog, type LogEvent } from './audit/log';
 import { Backends, type BackendStatus } from './backends';
 import { type Clock, systemClock } from './clock';
 import { type Config, type Environment, resolveConfig, type Settings } from './config';
-import { cancelledError, InternError, toInternError } from './errors';
-import type { Job, Prompt } from './jobs/job';
+import { cancelledError, type InternError, toInternError } from './errors';
+import type { Job } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 import { TokenEstimator } from './models/estimator';
 import type { PullProgress } from './ollama/client';
 import type { PsModel } from './ollama/schemas';
 import type { TokenSource } from './ollama/tokens';
 import type { BreakerStatus } from './routing/breaker';
-import type { Phase, Window } from './routing/call';
+import type { Phase } from './routing/call';
 import type { KeySource } from './routing/cloudKeys';
 import { abortReason, ask } from './routing/deadline';
 import { routeOf, type Target } from './routing/route';
-import { type Move, type Routed, RouteError, type Setup, Walk } from './routing/router';
+import { RouteError } from './routing/router';
+import { type CallRecord, Run } from './run';
 import { MemoryStore, type Store } from './store';
 
 export interface InternOptions {
@@ -270,10 +271,20 @@ class InternCore implements Intern {
     if (options.signal?.aborted) onAbort();
     else options.signal?.addEventListener('abort', onAbort, { once: true });
     this.#stops.set(record.call_id, stop);
+    const running: RunningCall = {
+      call_id: record.call_id,
+      job: name,
+      backend: record.target.backend,
+      model: record.target.model,
+      started_at: this.#clock.now(),
+      phase: undefined,
+    };
     const release = this.#backends.use();
     try {
+      this.#running.set(record.call_id, running);
+      this.#tell('onCallStarted', running);
       const stoppable = { ...options, signal: stop.signal };
-      const envelope = await this.#run(JOBS[name], input, stoppable, record);
+      const envelope = await this.#newRun(JOBS[name], record, stoppable, running).envelope(input);
       this.#log.write({ kind: 'call', tool: name, envelope: { ...envelope, result: undefined } });
       this.#tell('onEnvelope', envelope);
       return envelope as Envelope<ResultOf<N>>;
@@ -304,176 +315,15 @@ class InternCore implements Intern {
     await this.#backends.destroy();
   }
 
-  async #run(
-    job: Job,
-    rawInput: unknown,
-    options: RunOptions,
-    record: CallRecord,
-  ): Promise<Envelope> {
-    const input = readInput(job, rawInput);
-    const running: RunningCall = {
-      call_id: record.call_id,
-      job: job.name,
-      backend: record.target.backend,
-      model: record.target.model,
-      started_at: this.#clock.now(),
-      phase: undefined,
+  #newRun(job: Job, record: CallRecord, options: RunOptions, running: RunningCall): Run {
+    const services = {
+      clock: this.#clock,
+      estimator: this.#estimator,
+      backends: this.#backends,
+      write: (event: LogEvent) => this.#log.write(event),
+      onPhase: (call: RunningCall) => this.#tell('onPhase', call),
     };
-    this.#running.set(record.call_id, running);
-    this.#tell('onCallStarted', running);
-
-    const { prepared, routed } = await this.#route(job, input, options, running, record);
-    const { answer, target } = routed;
-    const chars = charsOf(prepared.prompt);
-    const wasCut = this.#estimator.wasCut(target.model, prepared.texts, answer.prompt_tokens);
-    if (!wasCut) this.#estimator.learn(target.model, chars, answer.prompt_tokens);
-    if (answer.content.trim() === '') throw emptyAnswer(routed);
-    const { result, warnings } = job.parse(answer.content, prepared.input);
-    return this.#envelope(job, record, options, routed, result, {
-      warnings: [
-        ...prepared.warnings,
-        ...(wasCut ? [cutWarning(target.model, answer.prompt_tokens)] : []),
-        ...(warnings ?? []),
-      ],
-      truncated: prepared.truncated || wasCut,
-    });
-  }
-
-  async #route(
-    job: Job,
-    input: unknown,
-    options: RunOptions,
-    running: RunningCall,
-    { call_id, setup }: CallRecord,
-  ): Promise<{ prepared: Prepared; routed: Routed }> {
-    let prepared: Prepared | undefined;
-    const onMove = (kind: 'fallback' | 'backend_fallback', move: Move): void =>
-      this.#log.write({ kind, call_id, tool: job.name, ...moveEvent(kind, move) });
-    const walk = new Walk(
-      {
-        clock: this.#clock,
-        gates: this.#backends.gates,
-        isAllowed: (backend) => this.#backends.isAllowed(backend),
-        correct: (model, tokens) => {
-          if (prepared) this.#estimator.correct(model, charsOf(prepared.prompt), tokens);
-        },
-        onAttempt: (backend, error) => this.#backends.onAttempt(backend, error),
-        onTierFallback: (move) => onMove('fallback', move),
-        onBackendFallback: (move) => onMove('backend_fallback', move),
-      },
-      setup,
-      {
-        tier: job.tier,
-        model: options.model,
-        mayShorten: job.shorten !== undefined && options.overflow === 'shorten',
-        prepare: (window) => {
-          prepared = this.#prepare(job, input, options, setup, window);
-          const { messages, numPredict } = prepared.prompt;
-          return { messages, numPredict, temperature: job.temperature, streamed: job.streamed };
-        },
-      },
-      {
-        signal: options.signal,
-        onDelta: (text) => job.streamed && options.onDelta?.(text),
-        onTarget: ({ model }, backend) => Object.assign(running, { model, backend }),
-        onPhase: (phase) => {
-          running.phase = phase;
-          try {
-            options.onPhase?.(phase);
-            this.#tell('onPhase', running);
-          } catch {
-            // It is told from timers and from other calls' ends: a display must not fail any of them.
-          }
-        },
-      },
-    );
-    try {
-      const routed = await walk.run();
-      return { prepared: prepared as unknown as Prepared, routed };
-    } catch (thrown) {
-      // The server's own overflow offers to shorten, whatever the job.
-      throw thrown instanceof RouteError && !job.shorten ? withoutShorten(thrown) : thrown;
-    }
-  }
-
-  /** The prompt for a window, once it is known to fit. */
-  #prepare(
-    job: Job,
-    given: unknown,
-    options: RunOptions,
-    { config }: Setup,
-    window: Window,
-  ): Prepared {
-    let input = given;
-    const warnings: string[] = [];
-    for (let round = 0; ; round++) {
-      const prompt = job.prompt(input);
-      prompt.numPredict = config.tiers[job.tier].options.numPredict ?? prompt.numPredict;
-      const texts = prompt.messages.map((m) => m.content);
-      const promptTokens = this.#estimator.count(window.model, texts);
-      const available = window.numCtx - prompt.numPredict;
-      if (promptTokens <= available) {
-        return { prompt, texts, input, warnings, truncated: round > 0 };
-      }
-      if (options.overflow !== 'shorten' || !job.shorten || round === 4) {
-        throw overflowError(window, promptTokens, prompt.numPredict, job.shorten !== undefined);
-      }
-      // The instructions do not shrink with the text, so a first cut may not be enough.
-      const share = Math.max(0, (available / promptTokens) * 0.95 ** (round + 1));
-      const shorter = job.shorten(input, share);
-      const lengthOf = (value: unknown): number => JSON.stringify(value).length;
-      warnings.splice(
-        0,
-        1,
-        `Only the first part of the text was read: it is about ${Math.round((lengthOf(shorter) / lengthOf(given)) * 100)} % of the whole.`,
-      );
-      input = shorter;
-    }
-  }
-
-  #envelope(
-    job: Job,
-    record: CallRecord,
-    options: RunOptions,
-    routed: Routed,
-    result: unknown,
-    { warnings, truncated }: { warnings: string[]; truncated: boolean },
-  ): Envelope {
-    const { answer, target, ranIn } = routed;
-    if (answer.done_reason === 'length') {
-      warnings.push('The answer reached its length limit and may end too early.');
-    }
-    return {
-      call_id: record.call_id,
-      job: job.name,
-      surface: record.surface,
-      result,
-      tier_used: target.tier,
-      model: target.model,
-      hardware_profile: record.setup.config.profile,
-      backend: ranIn,
-      tokens_in: answer.prompt_tokens,
-      tokens_out: answer.output_tokens,
-      elapsed_ms: Math.round(this.#clock.monotonic() - record.startedAt),
-      residency: routed.residency,
-      ...(routed.degrade_reason && {
-        degraded: true as const,
-        degrade_reason: routed.degrade_reason,
-      }),
-      ...(target.tier !== job.tier && { fallback_from: job.tier }),
-      ...(options.model && { model_requested: options.model }),
-      attempts: routed.attempts,
-      queued_ms: routed.queued_ms,
-      load_ms: routed.load_ms,
-      first_token_ms: routed.first_token_ms,
-      tokens_per_second:
-        answer.output_ms > 0 ? round1((answer.output_tokens / answer.output_ms) * 1000) : undefined,
-      num_ctx: routed.numCtx,
-      ...(truncated && { truncated: true as const }),
-      done_reason: answer.done_reason || undefined,
-      ...(ranIn === 'local' && { cost_usd: 0 }),
-      warnings,
-    };
+    return new Run(services, job, record, options, running);
   }
 
   #errorEvent(error: InternError, record: CallRecord, thrown: unknown) {
@@ -536,102 +386,4 @@ class InternCore implements Intern {
       (error) => this.#tell('onLogProblem', error),
     );
   }
-}
-
-interface CallRecord {
-  call_id: string;
-  job: string;
-  surface: Surface;
-  startedAt: number;
-  /** What the call would use first. */
-  target: Target;
-  setup: Setup;
-}
-
-/** A prompt that fits, as far as can be told. */
-interface Prepared {
-  prompt: Prompt;
-  texts: string[];
-  /** Of the job; shortened when `truncated`. */
-  input: unknown;
-  truncated: boolean;
-  warnings: string[];
-}
-
-function charsOf(prompt: Prompt): number {
-  return prompt.messages.reduce((sum, message) => sum + message.content.length, 0);
-}
-
-function readInput(job: Job, input: unknown): unknown {
-  const parsed = job.input.safeParse(input);
-  if (parsed.success) return parsed.data;
-  const first = parsed.error.issues[0];
-  const where = first?.path.join('.');
-  throw new InternError({
-    code: 'bad_input',
-    message:
-      first?.code === 'custom'
-        ? first.message
-        : `The input of ${job.title} is not valid: ${where ? `${where}: ` : ''}${first?.message ?? ''}`,
-    hint: 'Correct the input and run it again.',
-  });
-}
-
-function overflowError(
-  { model, numCtx }: Window,
-  promptTokens: number,
-  numPredict: number,
-  canShorten: boolean,
-): InternError {
-  const n = (value: number): string => value.toLocaleString('en-US');
-  return new InternError({
-    code: 'context_overflow',
-    message: `The text is too long for ${model}: about ${n(promptTokens)} tokens and up to ${n(numPredict)} for the answer, in a window of ${n(numCtx)}.`,
-    hint: 'Select a shorter part, or give the tier a larger context window. Nothing was sent.',
-    actions: [
-      ...(canShorten ? [{ kind: 'shorten' } as const] : []),
-      { kind: 'open_setting', setting: 'ollamaIntern.options.contextWindow' },
-    ],
-    details: { model, prompt_tokens: promptTokens, num_ctx: numCtx },
-  });
-}
-
-function withoutShorten({ error, attempts, target, queuedMs }: RouteError): RouteError {
-  const actions = error.actions.filter((action) => action.kind !== 'shorten');
-  return new RouteError(error.with({ actions }), attempts, target, queuedMs);
-}
-
-function emptyAnswer(routed: Routed): RouteError {
-  const { answer, target } = routed;
-  const why =
-    answer.thinking !== ''
-      ? ' It spent all its tokens on thinking.'
-      : answer.done_reason === 'length'
-        ? ' It reached its length limit at once.'
-        : '';
-  const error = new InternError({
-    code: 'server',
-    message: `${target.model} answered with nothing.${why}`,
-    hint: 'Try again, or choose another model for this tier.',
-    retryable: true,
-    actions: [{ kind: 'retry' }, { kind: 'choose_profile' }],
-    details: { model: target.model },
-  });
-  return new RouteError(error, routed.attempts, target, routed.queued_ms);
-}
-
-function cutWarning(model: string, tokens: number): string {
-  return `${model} counted only ${tokens.toLocaleString('en-US')} tokens: it may not have read the whole text.`;
-}
-
-/** A tier falls back inside its backend and only because of slowness; another backend may have other reasons. */
-function moveEvent(kind: 'fallback' | 'backend_fallback', { from, to, reason }: Move) {
-  const models = { from_model: from.model, to_model: to.model };
-  return kind === 'fallback'
-    ? { from: from.tier, to: to.tier, ...models, backend: from.backend, reason: 'timeout' }
-    : { from: from.backend, to: to.backend, ...models, tier: to.tier, reason };
-}
-
-function round1(value: number): number {
-  return Math.round(value * 10) / 10;
 }

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import * as vscode from 'vscode';
 import { type Intern, toInternError } from '../core';
 import { showError } from './actions';
@@ -6,6 +5,7 @@ import type { Answers } from './answers';
 import type { Cloud } from './cloud';
 import { type Drafts, registerDraftCommands } from './drafts';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
+import type { LogDocuments } from './log';
 import { selectProfile } from './profilePicker';
 import { pullModel, startServer } from './server';
 import type { ServerSecrets } from './serverSecrets';
@@ -15,6 +15,7 @@ interface Parts {
   intern: Intern;
   answers: Answers;
   drafts: Drafts;
+  log: LogDocuments;
   tokens: ServerSecrets;
   keys: ServerSecrets;
   cloud: Cloud;
@@ -26,6 +27,7 @@ export function registerCommands({
   intern,
   answers,
   drafts,
+  log,
   tokens,
   keys,
   cloud,
@@ -65,7 +67,10 @@ export function registerCommands({
       if (text) await vscode.env.clipboard.writeText(text);
     },
     [COMMANDS.stopCall]: () => stopCalls(intern),
-    [COMMANDS.showLog]: () => showLog(intern),
+    [COMMANDS.showLog]: () => log.show(false),
+    [COMMANDS.tailLog]: () => log.show(true),
+    [COMMANDS.filterLog]: (uri?: vscode.Uri) => log.refilter(uri ?? activeUri()),
+    [COMMANDS.openLogFile]: () => log.openFile(),
     [COMMANDS.showDashboard]: showDashboard,
     [COMMANDS.selectProfile]: () => selectProfile(intern),
     [COMMANDS.pullModel]: (model?: unknown) =>
@@ -134,20 +139,4 @@ async function stopCalls(intern: Intern): Promise<void> {
     { title: 'Stop which call?', canPickMany: true },
   );
   for (const { id } of chosen ?? []) intern.stop(id);
-}
-
-async function showLog(intern: Intern): Promise<void> {
-  const { logPath } = intern.config;
-  await intern.flush();
-  if (!(await stat(logPath).catch(() => undefined))) {
-    void vscode.window.showInformationMessage(
-      `Nothing has been logged yet. Calls will be recorded in ${logPath}, without prompts and answers.`,
-    );
-    return;
-  }
-  const document = await vscode.workspace.openTextDocument(vscode.Uri.file(logPath));
-  const editor = await vscode.window.showTextDocument(document, { preview: true });
-  const end = document.lineAt(document.lineCount - 1).range.end;
-  editor.selection = new vscode.Selection(end, end);
-  editor.revealRange(new vscode.Range(end, end));
 }

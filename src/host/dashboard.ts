@@ -9,7 +9,7 @@ import {
   phaseText,
   type PsModel,
   type RunningCall as CoreRunningCall,
-  tailLog,
+  readLog,
   toInternError,
 } from '../core';
 import {
@@ -51,6 +51,8 @@ const POLL_FAILED_MS = 5_000;
 const PHASE_MS = 200;
 /** Enough lines for the list, as some record no call. */
 const TAIL_LINES = 400;
+/** Others may log whole answers, and the list is read again for each look. */
+const TAIL_BYTES = 512 * 1024;
 
 /** The dashboard in the editor area: one panel, which starts from a snapshot whenever it becomes visible. */
 export class DashboardPanel implements vscode.Disposable {
@@ -185,7 +187,7 @@ export class DashboardPanel implements vscode.Disposable {
     const { intern } = this.#options;
     try {
       await intern.flush();
-      return await tailLog(intern.config.logPath, limit);
+      return await readLog(intern.config.logPath, { limit, bytes: TAIL_BYTES });
     } catch {
       // A log that cannot be read is reported by whoever writes it.
       return [];

@@ -15,6 +15,9 @@ export const COMMANDS = {
   copyAnswer: 'ollamaIntern.copyAnswer',
   stopCall: 'ollamaIntern.stopCall',
   showLog: 'ollamaIntern.showLog',
+  tailLog: 'ollamaIntern.tailLog',
+  filterLog: 'ollamaIntern.filterLog',
+  openLogFile: 'ollamaIntern.openLogFile',
   showDashboard: 'ollamaIntern.showDashboard',
   selectProfile: 'ollamaIntern.selectProfile',
   pullModel: 'ollamaIntern.pullModel',
@@ -72,7 +75,11 @@ export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 
 /** Documents that the product writes and nobody edits. */
-export const SCHEMES = { answer: 'ollama-intern', draft: 'ollama-intern-draft' } as const;
+export const SCHEMES = {
+  answer: 'ollama-intern',
+  draft: 'ollama-intern-draft',
+  log: 'ollama-intern-log',
+} as const;
 
 /** Context keys of when-clauses. */
 export const CONTEXTS = {

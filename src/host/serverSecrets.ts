@@ -2,6 +2,14 @@ import * as vscode from 'vscode';
 import { hostLabel, type Intern, isPlausibleToken, mayCarryToken } from '../core';
 import { COMMANDS } from './ids';
 
+/** A server that may have a secret. */
+export interface SecretServer {
+  name: string;
+  host: string;
+  /** Of its address. */
+  setting: string;
+}
+
 /** What one kind of secret is, and to whom it is told. */
 export interface SecretKind {
   /** Before the origin, in the secret storage. */
@@ -11,10 +19,8 @@ export interface SecretKind {
   /** Of the box that asks for it. */
   title: string;
   prompt: (origin: string) => string;
-  /** The server that it is for. */
-  address: (intern: Intern) => string;
-  /** The setting of that address. */
-  setting: string;
+  /** The servers that it may be for; where there are several, the person is asked. */
+  servers: (intern: Intern) => SecretServer[];
   apply: (intern: Intern, origin: string, secret: string | undefined) => void;
   /** What holds after it was cleared. */
   cleared?: (intern: Intern) => Promise<string>;
@@ -48,13 +54,14 @@ export class ServerSecrets {
 
   /** Asks for the secret of the server that is set. False when none was given. */
   async ask(intern: Intern): Promise<boolean> {
-    const { prefix, noun, title, prompt, address } = this.kind;
-    const host = address(intern);
-    if (!mayCarryToken(host)) {
-      await this.#refuse(host);
+    const { prefix, noun, title, prompt } = this.kind;
+    const server = await this.#choose(intern, title);
+    if (!server) return false;
+    if (!mayCarryToken(server.host)) {
+      await this.#refuse(server);
       return false;
     }
-    const { origin } = new URL(host);
+    const { origin } = new URL(server.host);
     const wrong = `A ${noun} has no spaces and only plain characters. Leave out the word Bearer.`;
     const typed = await vscode.window.showInputBox({
       title,
@@ -76,8 +83,10 @@ export class ServerSecrets {
   }
 
   async clear(intern: Intern): Promise<void> {
-    const { prefix, noun, address, cleared } = this.kind;
-    const { origin } = new URL(address(intern));
+    const { prefix, noun, cleared } = this.kind;
+    const server = await this.#choose(intern, `Clear the ${noun}`);
+    if (!server) return;
+    const { origin } = new URL(server.host);
     const had = (await this.get(origin)) !== undefined;
     await this.secrets.delete(prefix + origin);
     this.#tell(intern, origin, undefined);
@@ -93,8 +102,20 @@ export class ServerSecrets {
     this.kind.apply(intern, origin, secret);
   }
 
-  async #refuse(host: string): Promise<void> {
-    const { noun, setting } = this.kind;
+  async #choose(intern: Intern, title: string): Promise<SecretServer | undefined> {
+    const servers = this.kind.servers(intern);
+    if (servers.length < 2) return servers[0];
+    const items = servers.map((server) => ({
+      label: server.name,
+      description: hostLabel(server.host),
+      server,
+    }));
+    return (await vscode.window.showQuickPick(items, { title, placeHolder: 'Of which server?' }))
+      ?.server;
+  }
+
+  async #refuse({ host, setting }: SecretServer): Promise<void> {
+    const { noun } = this.kind;
     const open = 'Open Setting';
     const chosen = await vscode.window.showErrorMessage(
       `A ${noun} is not sent to ${hostLabel(host)} over plain HTTP, where others can read it. Set the https address of the server.`,

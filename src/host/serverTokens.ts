@@ -1,7 +1,7 @@
 import type * as vscode from 'vscode';
 import { ServerSecrets } from './serverSecrets';
 
-/** The tokens of reverse proxies before Ollama. */
+/** The tokens of reverse proxies before Ollama, and of gateways. */
 export function serverTokens(secrets: vscode.SecretStorage): ServerSecrets {
   return new ServerSecrets(secrets, {
     prefix: 'ollamaIntern.token:',
@@ -9,8 +9,12 @@ export function serverTokens(secrets: vscode.SecretStorage): ServerSecrets {
     title: 'Set Server Token',
     prompt: (origin) =>
       `Bearer token for ${origin}. It is kept in the editor's secret storage and sent to this server only.`,
-    address: ({ config }) => config.host,
-    setting: 'ollamaIntern.host',
+    servers: ({ config: { host, gateway } }) => [
+      { name: 'Ollama', host, setting: 'ollamaIntern.host' },
+      ...(gateway === undefined
+        ? []
+        : [{ name: 'Gateway', host: gateway, setting: 'ollamaIntern.gateway.host' }]),
+    ],
     apply: (intern, origin, token) => intern.setToken(origin, token),
   });
 }

@@ -15,7 +15,7 @@ import {
   isCloudName,
   isLoopback,
   JOBS,
-  outcomeOf,
+  failureReason,
   phaseText,
   routeOf,
   type RunningCall,
@@ -197,7 +197,7 @@ const ICONS: Readonly<Record<Backend, string>> = {
 
 /** Why a backend did not answer the last time. */
 export function reasonOf({ breaker, error }: BackendStatus): FailureReason | undefined {
-  return breaker.reason ?? (error && outcomeOf(error, false).reason);
+  return breaker.reason ?? (error && failureReason(error));
 }
 
 /** `cloud · gpt-oss:120b`; a local model goes without, where nobody doubts it. */

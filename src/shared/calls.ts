@@ -1,13 +1,7 @@
 import * as z from 'zod/mini';
 import type { Envelope } from '../core/audit/envelope';
+import { jobOf, type LogLine } from '../core/audit/line';
 import type { CallEntry, Spent } from './dashboard';
-
-/** A line of the log, from this product or from another that shares the file. */
-interface Line {
-  kind: string;
-  ts: string;
-  [field: string]: unknown;
-}
 
 /** What an error tells about its call when the log could not be read. */
 interface Failure {
@@ -62,6 +56,7 @@ const ENVELOPE_FIELDS = {
   load_ms: milliseconds,
   first_token_ms: milliseconds,
   attempts: maybe(z.array(attempt)),
+  calls: number,
   residency: maybe(z.nullable(residency)),
   truncated: flag,
   done_reason: text,
@@ -79,6 +74,7 @@ const details = z.object({
   prompt_tokens: number,
   num_ctx: number,
   retry_after_ms: number,
+  usage_limit: flag,
   partial: flag,
   elapsed_ms: number,
 });
@@ -104,10 +100,10 @@ export function entryFromEnvelope(envelope: Envelope, at: number): CallEntry {
 }
 
 /** undefined for a line that records no call. */
-export function entryFromLine(line: Line): CallEntry | undefined {
+export function entryFromLine(line: LogLine): CallEntry | undefined {
   const at = Date.parse(line.ts);
   if (Number.isNaN(at)) return undefined;
-  const job = typeof line.tool === 'string' ? line.tool : 'unknown';
+  const job = jobOf(line) ?? 'unknown';
   // Products that log no id: the moment and the job have to do.
   const id = `${line.ts} ${job}`;
   switch (line.kind) {
@@ -141,11 +137,11 @@ export function recordJson(entry: CallEntry): string {
 }
 
 function fromEnvelope(raw: object, job: string, at: number, fallbackId: string): CallEntry {
-  const record = envelopeRecord.parse({ ...raw, job: 'job' in raw ? raw.job : job });
+  const record = envelopeRecord.parse({ ...raw, job });
   return {
     id: record.call_id ?? fallbackId,
     at,
-    job: record.job ?? job,
+    job,
     outcome: 'answer',
     tier: record.tier_used,
     backend: record.backend,

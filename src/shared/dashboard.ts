@@ -11,7 +11,7 @@ const count = z.number().check(z.nonnegative());
 /** Milliseconds since the epoch, by the extension's clock. */
 const instant = z.number();
 
-export const PHASES = ['starting', 'queued', 'loading', 'reading', 'writing'] as const;
+export const PHASES = ['starting', 'queued', 'loading', 'reading', 'writing', 'steps'] as const;
 
 const runningCall = z.object({
   call_id: text,

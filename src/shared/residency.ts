@@ -1,3 +1,4 @@
+import type { LogLine } from '../core/audit/line';
 import { modelKey } from '../core/ollama/names';
 import type { EvictedModel, ResidentModel } from './dashboard';
 
@@ -5,12 +6,6 @@ import type { EvictedModel, ResidentModel } from './dashboard';
 const NEWS_MS = 15 * 60_000;
 /** The server's timers and ours differ a little. */
 const EXPIRY_SLACK_MS = 2_000;
-/** A line of the log, as far as it matters here. */
-interface Line {
-  kind: string;
-  ts: string;
-  [field: string]: unknown;
-}
 
 /** Which models were pushed out lately: from the log, and from what successive looks at the server's memory show. */
 export class Evictions {
@@ -18,7 +13,7 @@ export class Evictions {
   #seen = new Map<string, ResidentModel>();
 
   /** Takes in what the log tells about the time before the first look. */
-  learn(lines: readonly Line[]): void {
+  learn(lines: readonly LogLine[]): void {
     for (const { kind, ts, model } of lines) {
       const at = Date.parse(ts);
       if (kind === 'eviction' && typeof model === 'string' && at) this.#add(model, at);

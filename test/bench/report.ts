@@ -5,8 +5,18 @@ export interface Figure {
   value: number;
   unit: 'ms' | 'lines/s' | 'KB';
   baseline: number;
+  /** value - baseline. */
+  difference: number;
   /** value / baseline. */
   ratio: number;
+  /** What it should be, where something is asked of it. */
+  goal?: string;
+  met?: boolean;
+}
+
+export interface Goal {
+  text: string;
+  isMet: (figure: Figure) => boolean;
 }
 
 export function figure(
@@ -15,15 +25,18 @@ export function figure(
   value: number,
   unit: Figure['unit'],
   baseline: number,
+  goal?: Goal,
 ): Figure {
-  return {
+  const measured: Figure = {
     bench,
     metric,
     value: round(value),
     unit,
     baseline: round(baseline),
+    difference: round(value - baseline),
     ratio: round(value / baseline),
   };
+  return goal ? { ...measured, goal: goal.text, met: goal.isMet(measured) } : measured;
 }
 
 export function print(figures: Figure[], json: boolean): void {
@@ -32,22 +45,29 @@ export function print(figures: Figure[], json: boolean): void {
     return;
   }
   const rows = [
-    ['bench', 'metric', 'value', 'unit', 'baseline', 'ratio'],
+    ['bench', 'metric', 'value', 'unit', 'baseline', 'difference', 'ratio', '', 'goal'],
     ...figures.map((f) => [
       f.bench,
       f.metric,
       String(f.value),
       f.unit,
       String(f.baseline),
+      String(f.difference),
       String(f.ratio),
+      f.goal ? (f.met ? '✔' : '✘') : '',
+      f.goal ?? '',
     ]),
   ];
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((r) => r[i]?.length ?? 0))) ?? [];
+  const isNumber = (column: number): boolean => column >= 2 && column <= 6;
   for (const row of rows) {
     console.log(
       row
-        .map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
-        .join('  '),
+        .map((cell, i) =>
+          isNumber(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
+        )
+        .join('  ')
+        .trimEnd(),
     );
   }
 }

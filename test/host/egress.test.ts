@@ -123,6 +123,12 @@ describe('what leaves the machine while the cloud is off', () => {
     await done;
   }
 
+  async function withLog(command: string): Promise<void> {
+    await stage.api.intern.run('summarize_fast', { text: TEXT });
+    await stage.api.intern.flush();
+    await withQuickPick(command);
+  }
+
   /** How each command is run: one that is new has to be added here. */
   const COMMAND_RUNS: Record<CommandId, (id: string) => PromiseLike<unknown>> = {
     [COMMANDS.summarizeSelection]: async (id) => {
@@ -140,7 +146,13 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.retryAnswer]: withAnswer,
     [COMMANDS.copyAnswer]: withAnswer,
     [COMMANDS.stopCall]: run,
-    [COMMANDS.showLog]: run,
+    [COMMANDS.showLog]: withLog,
+    [COMMANDS.tailLog]: withLog,
+    [COMMANDS.filterLog]: async (id) => {
+      await withLog(COMMANDS.tailLog);
+      await withQuickPick(id);
+    },
+    [COMMANDS.openLogFile]: withLog,
     [COMMANDS.showDashboard]: async (id) => {
       await run(id);
       await stage.server.waitForRequest(({ path }) => path === '/api/ps');

@@ -64,17 +64,6 @@ describe('the extension', () => {
     assert.equal(intern.config.profile, 'dev-rtx5080');
   });
 
-  it('shows the log at its end, and says when there is none yet', async () => {
-    stage = await Stage.open();
-    await vscode.commands.executeCommand(COMMANDS.showLog);
-    assert.match(stage.shown[0]?.text ?? '', /Nothing has been logged yet/);
-    await stage.api.intern.run('summarize_fast', { text: 'A sentence. Another sentence.' });
-    await vscode.commands.executeCommand(COMMANDS.showLog);
-    const document = vscode.window.activeTextEditor?.document;
-    assert.equal(document?.uri.fsPath, stage.api.intern.config.logPath);
-    assert.match(document?.getText() ?? '', /"kind":"call"/);
-  });
-
   it('opens the dashboard', async () => {
     stage = await Stage.open();
     await vscode.commands.executeCommand(COMMANDS.showDashboard);

@@ -63,6 +63,7 @@ export class Stage {
       'tiers.instant',
       'budgets.instant',
       'maxConcurrent',
+      'gateway.host',
       'cloud.mode',
       'cloud.host',
       'cloud.model',

@@ -419,6 +419,15 @@ describe('the client', () => {
       });
     }
 
+    it('a broken line ends the answer after what came before it in the same packet', async () => {
+      const word = (content: string): object => ({ message: { content }, done: false });
+      server.faults.next(answerOf(word('one '), word('two'), '<<not json>>', word('three')));
+      let text = '';
+      const error = await failure(client.chat(request(), { onText: (t) => (text += t) }));
+      assert.equal(error.details.partial, true);
+      assert.equal(text, 'one two');
+    });
+
     it('a line without an end is refused', async () => {
       server.faults.next(faults.longLineAfter(1, 9 * 1024 * 1024));
       const error = await failure(client.chat(request()));
@@ -455,7 +464,7 @@ describe('the client', () => {
         for (const status of [301, 302, 307, 308]) {
           server.faults.next(faults.redirect(`${elsewhere.url}/api/chat`, status));
           const error = await failure(client.chat(request()));
-          assert.equal(error.code, 'config');
+          assert.equal(error.code, 'unreachable');
           assert.equal(error.details.status, status);
         }
         assert.equal(elsewhere.requests.length, 0);

@@ -232,6 +232,14 @@ describe('configuration', () => {
   });
 
   describe('what cannot be used is replaced and reported', () => {
+    it('a user and a password in the address, which are said to be left out and not repeated', () => {
+      const config = resolve({ host: 'https://me:s3cret@gpu-box:8443' });
+      assert.equal(config.host, 'https://gpu-box:8443');
+      assert.match(onlyProblem(config, 'host'), /not sent/);
+      assert.doesNotMatch(JSON.stringify(config), /s3cret/);
+      assert.doesNotMatch(JSON.stringify(resolve({ host: 'ftp://me:s3cret@gpu-box' })), /s3cret/);
+    });
+
     it('a host, where the next source is taken', () => {
       const config = resolve({ host: 'not an address' }, { OLLAMA_HOST: 'gpu-box' });
       assert.equal(config.host, 'http://gpu-box:11434');

@@ -138,6 +138,69 @@ describe('deadline', () => {
     assert.equal(clock.timers, 0);
   });
 
+  describe('after the machine slept', () => {
+    const hour = 3_600_000;
+
+    /** It expires so long after now, and not before. */
+    const assertExpiresIn = async (ms: number) => {
+      assert.equal(expired, 0);
+      await clock.advance(ms - 1);
+      assert.equal(expired, 0);
+      await clock.advance(1);
+      assert.equal(expired, 1);
+      assert.equal(clock.timers, 0);
+    };
+
+    it('allows its whole time once more', async () => {
+      start().arm(20_000, onExpiry);
+      await clock.advance(19_000);
+      await clock.jump(hour);
+      await assertExpiresIn(20_000);
+    });
+
+    it('allows it after every sleep', async () => {
+      start().arm(20_000, onExpiry);
+      for (let i = 0; i < 3; i++) {
+        await clock.jump(hour);
+        await clock.advance(19_000);
+      }
+      await assertExpiresIn(1000);
+    });
+
+    it('allows all of the time it was extended by, not the rest of it', async () => {
+      const deadline = start();
+      deadline.arm(20_000, onExpiry);
+      await clock.advance(1000);
+      deadline.extend(20_000);
+      await clock.advance(19_500);
+      await clock.jump(hour);
+      await assertExpiresIn(20_000);
+    });
+
+    it('allows it when the time was not quite over yet', async () => {
+      const deadline = start();
+      deadline.arm(20_000, onExpiry);
+      await clock.advance(19_000);
+      deadline.extend(20_000);
+      await clock.jump(19_900);
+      await assertExpiresIn(20_000);
+    });
+
+    it('allows the time that was said last', async () => {
+      const deadline = start();
+      deadline.arm(5000, () => assert.fail('the old time still counts'));
+      deadline.arm(300_000, onExpiry);
+      await clock.jump(hour);
+      await assertExpiresIn(300_000);
+    });
+
+    it('takes a timer that is a little late for what it is', async () => {
+      start().arm(20_000, onExpiry);
+      await clock.jump(25_000);
+      assert.equal(expired, 1);
+    });
+  });
+
   it('expires exactly when a simple model of it does', async () => {
     const command = fc.oneof(
       fc.record({ kind: fc.constant('arm' as const), ms: fc.integer({ min: 1, max: 50 }) }),
@@ -275,6 +338,24 @@ describe('a short question to a server', () => {
     assert.equal(error.retryable, true);
     assertHint(error.hint);
     assert.equal(clock.timers, 0);
+  });
+
+  it('is answered after a sleep of the machine, too', async () => {
+    let answer!: (value: number) => void;
+    const answered = new Promise<number>((resolve) => (answer = resolve));
+    const asking = ask(coreClock(clock), (signal) => orAborted(answered, signal));
+    await clock.jump(3_600_000);
+    answer(7);
+    assert.equal(await asking, 7);
+    assert.equal(clock.timers, 0);
+  });
+
+  it('is a timeout ten seconds after a sleep when nobody answers', async () => {
+    const asking = failure(ask(coreClock(clock), hanging));
+    await clock.jump(3_600_000);
+    assert.equal(clock.timers, 1);
+    await clock.advance(10_000);
+    assert.equal((await asking).code, 'timeout');
   });
 
   it('is cancelled with the one who asks', async () => {

@@ -1,89 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  createIntern,
-  type Envelope,
-  type Intern,
-  type LogLine,
-  MemoryStore,
-  type Phase,
-  type Settings,
-} from '../../src/core';
-import {
-  defineModel,
-  faults,
-  ManualClock,
-  type OllamaOptions,
-  type OllamaServer,
-  startOllama,
-} from '../support/ollama/server';
-import { coreClock, failure } from './support';
+import { type Envelope, MemoryStore, type Phase } from '../../src/core';
+import { defineModel, faults } from '../support/ollama/server';
+import { Stage, TEXT } from './stage';
+import { failure } from './support';
 
-const TEXT =
-  'The limiter admits two calls at once. Others wait in line. Waiting can be cancelled.\n'.repeat(
-    4,
-  );
 const MIB = 2 ** 20;
 
 describe('the intern', () => {
-  const cleanups: (() => Promise<unknown>)[] = [];
-  let folder: string;
-  let clock: ManualClock;
-
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'intern-test-'));
-    clock = new ManualClock();
-  });
-
-  afterEach(async () => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  async function serve(options: OllamaOptions = {}): Promise<OllamaServer> {
-    const server = await startOllama({ clock, ...options });
-    cleanups.push(() => server.close());
-    return server;
-  }
-
-  function hire(server: OllamaServer, settings: Settings = {}, store = new MemoryStore()): Intern {
-    const intern = createIntern({
-      settings: { host: server.url, logPath: join(folder, 'log.ndjson'), ...settings },
-      env: {},
-      clock: coreClock(clock),
-      store,
-    });
-    cleanups.push(() => intern.dispose());
-    return intern;
-  }
-
-  async function logged(intern: Intern): Promise<LogLine[]> {
-    await intern.flush();
-    const text = await readFile(intern.config.logPath, 'utf8');
-    return text
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as LogLine);
-  }
-
-  /** Lets time pass in steps until the work is over. */
-  async function finish<T>(work: Promise<T>, stepMs = 250, mostMs = 1_000_000): Promise<T> {
-    let over = false;
-    const settled = work.then(
-      () => (over = true),
-      () => (over = true),
-    );
-    for (let t = 0; !over && t < mostMs; t += stepMs) await clock.advance(stepMs);
-    assert.ok(over, `nothing settled within ${mostMs} ms`);
-    await settled;
-    return work;
-  }
+  const stage = Stage.forEach();
 
   it('streams a summary and tells the truth about it', async () => {
-    const server = await serve();
-    const intern = hire(server);
+    const server = await stage().serve();
+    const intern = stage().hire(server);
     let streamed = '';
     const envelope = await intern.run(
       'summarize_fast',
@@ -117,21 +46,25 @@ describe('the intern', () => {
   });
 
   it('sends nothing before the first call', async () => {
-    const server = await serve();
-    const intern = hire(server);
-    intern.configure({ host: server.url, profile: 'm5-max', logPath: join(folder, 'log.ndjson') });
-    await clock.advance(60_000);
+    const server = await stage().serve();
+    const intern = stage().hire(server);
+    intern.configure({
+      host: server.url,
+      profile: 'm5-max',
+      logPath: join(stage().folder, 'log.ndjson'),
+    });
+    await stage().clock.advance(60_000);
     assert.equal(server.requests.length, 0);
   });
 
   it('logs one line a call without prompt, answer or result', async () => {
-    const server = await serve();
-    const intern = hire(server);
+    const server = await stage().serve();
+    const intern = stage().hire(server);
     const secret = 'correct horse battery staple';
     const envelope = await intern.run('summarize_fast', { text: `${secret}. ${TEXT}` });
     await failure(intern.run('summarize_fast', { text: secret }, { model: 'nope:1b' }));
     await failure(intern.run('summarize_fast', { text: `${secret} `.repeat(20_000) }));
-    const lines = await logged(intern);
+    const lines = await stage().logged(intern);
     assert.deepEqual(
       lines.map((l) => l.kind),
       ['call', 'error', 'error'],
@@ -150,10 +83,10 @@ describe('the intern', () => {
 
   describe('a cold model', () => {
     it('that loads for longer than the tier budget still answers', async () => {
-      const server = await serve({ loadMs: 42_000 });
-      const intern = hire(server);
+      const server = await stage().serve({ loadMs: 42_000 });
+      const intern = stage().hire(server);
       const phases: Phase[] = [];
-      const envelope = await finish(
+      const envelope = await stage().finish(
         intern.run('summarize_fast', { text: TEXT }, { onPhase: (p) => phases.push(p) }),
       );
       assert.ok(envelope.load_ms >= 42_000, `load_ms is ${envelope.load_ms}`);
@@ -167,13 +100,13 @@ describe('the intern', () => {
     });
 
     it('says how long the load will take once one was seen', async () => {
-      const server = await serve({ loadMs: 20_000, keepAliveMs: 60_000 });
-      const intern = hire(server);
-      await finish(intern.run('summarize_fast', { text: TEXT }));
-      await clock.advance(120_000);
+      const server = await stage().serve({ loadMs: 20_000, keepAliveMs: 60_000 });
+      const intern = stage().hire(server);
+      await stage().finish(intern.run('summarize_fast', { text: TEXT }));
+      await stage().clock.advance(120_000);
       assert.equal(server.runners.length, 0, 'it expired');
       const phases: Phase[] = [];
-      const envelope = await finish(
+      const envelope = await stage().finish(
         intern.run('summarize_fast', { text: TEXT }, { onPhase: (p) => phases.push(p) }),
       );
       const loading = phases.find((p) => p.phase === 'loading');
@@ -184,17 +117,19 @@ describe('the intern', () => {
     });
 
     it('that never finishes loading ends in a timeout after its allowance', async () => {
-      const server = await serve({ loadMs: 10_000_000, loadTimeoutMs: 10_000_000 });
-      const intern = hire(server);
-      const startedAt = clock.now();
-      const error = await failure(finish(intern.run('summarize_fast', { text: TEXT }), 1_000));
+      const server = await stage().serve({ loadMs: 10_000_000, loadTimeoutMs: 10_000_000 });
+      const intern = stage().hire(server);
+      const startedAt = stage().clock.now();
+      const error = await failure(
+        stage().finish(intern.run('summarize_fast', { text: TEXT }), 1_000),
+      );
       assert.equal(error.code, 'timeout');
       assert.match(error.message, /did not finish loading/);
       // 8 B lies between 120 s at 7 B and 600 s at 70 B.
-      const waited = (clock.now() - startedAt) / 1000;
+      const waited = (stage().clock.now() - startedAt) / 1000;
       assert.ok(waited >= 120 && waited <= 140, `waited ${waited} s`);
       await server.whenIdle();
-      const lines = await logged(intern);
+      const lines = await stage().logged(intern);
       assert.deepEqual(
         lines.map((l) => l.kind),
         ['timeout'],
@@ -202,13 +137,13 @@ describe('the intern', () => {
     });
 
     it('can be cancelled while it loads, which stops the load', async () => {
-      const server = await serve({ loadMs: 60_000 });
-      const intern = hire(server);
+      const server = await stage().serve({ loadMs: 60_000 });
+      const intern = stage().hire(server);
       const controller = new AbortController();
       const call = intern.run('summarize_fast', { text: TEXT }, { signal: controller.signal });
       const failed = failure(call);
       await server.waitForRequest((r) => r.path === '/api/generate');
-      await clock.advance(3_000);
+      await stage().clock.advance(3_000);
       controller.abort();
       assert.equal((await failed).code, 'cancelled');
       await server.whenIdle();
@@ -216,8 +151,8 @@ describe('the intern', () => {
     });
 
     it('is not asked twice when the window of another tier is larger', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       await intern.run('summarize_fast', { text: TEXT });
       await intern.run('summarize_deep', { text: TEXT });
       await intern.run('draft', { instruction: 'add a function', text: 'x' });
@@ -227,8 +162,8 @@ describe('the intern', () => {
 
   describe('stop', () => {
     it('during generation frees the model for the next request at once', async () => {
-      const server = await serve({ tokenMs: 1_000 });
-      const intern = hire(server);
+      const server = await stage().serve({ tokenMs: 1_000 });
+      const intern = stage().hire(server);
       const controller = new AbortController();
       let streamed = '';
       const first = failure(
@@ -239,7 +174,7 @@ describe('the intern', () => {
         ),
       );
       await server.waitForRequest((r) => r.path === '/api/chat');
-      while (streamed === '') await clock.advance(500);
+      while (streamed === '') await stage().clock.advance(500);
       controller.abort();
       assert.equal((await first).code, 'cancelled');
       // No time passes: the simulated model must be free without a token more.
@@ -249,8 +184,8 @@ describe('the intern', () => {
     });
 
     it('by call id works too', async () => {
-      const server = await serve({ tokenMs: 1_000 });
-      const intern = hire(server);
+      const server = await stage().serve({ tokenMs: 1_000 });
+      const intern = stage().hire(server);
       const call = failure(intern.run('summarize_fast', { text: TEXT }));
       await server.waitForRequest((r) => r.path === '/api/chat');
       const [running] = intern.running;
@@ -264,8 +199,8 @@ describe('the intern', () => {
     });
 
     it('before it started sends nothing', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       const error = await failure(
         intern.run('summarize_fast', { text: TEXT }, { signal: AbortSignal.abort() }),
       );
@@ -276,33 +211,35 @@ describe('the intern', () => {
 
   describe('budgets', () => {
     it('a resident model that stays silent is a timeout after the tier budget', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       await intern.run('summarize_fast', { text: TEXT });
       server.faults.next({ match: (r) => r.path === '/api/chat', hang: true });
-      const startedAt = clock.now();
-      const error = await failure(finish(intern.run('summarize_fast', { text: TEXT }), 100));
+      const startedAt = stage().clock.now();
+      const error = await failure(
+        stage().finish(intern.run('summarize_fast', { text: TEXT }), 100),
+      );
       assert.equal(error.code, 'timeout');
-      const waited = clock.now() - startedAt;
+      const waited = stage().clock.now() - startedAt;
       // A trusted model is asked once more whether it is loading before the call is given up.
       assert.ok(waited >= 5_000 && waited <= 6_500, `waited ${waited} ms`);
     });
 
     it('of a streamed answer is the longest silence, not the total', async () => {
-      const server = await serve({ tokenMs: 2_000 });
-      const intern = hire(server);
-      const envelope = await finish(intern.run('summarize_fast', { text: TEXT }), 500);
+      const server = await stage().serve({ tokenMs: 2_000 });
+      const intern = stage().hire(server);
+      const envelope = await stage().finish(intern.run('summarize_fast', { text: TEXT }), 500);
       assert.ok(envelope.elapsed_ms > 15_000, 'the answer took far longer than 5 s');
       assert.equal(envelope.done_reason, 'stop');
     });
 
     it('a stream that stalls is ended after the silence, and said to be incomplete', async () => {
-      const server = await serve();
-      const intern = hire(server, { budgets: { instant: 3 } });
+      const server = await stage().serve();
+      const intern = stage().hire(server, { budgets: { instant: 3 } });
       server.faults.next({ match: (r) => r.path === '/api/chat', lineDelayMs: 60_000 });
       let streamed = '';
       const error = await failure(
-        finish(
+        stage().finish(
           intern.run('summarize_fast', { text: TEXT }, { onDelta: (t) => (streamed += t) }),
           500,
         ),
@@ -312,9 +249,9 @@ describe('the intern', () => {
     });
 
     it('a model pushed out by somebody else while trusted is waited for, not timed out', async () => {
-      const server = await serve({ loadMs: 20_000, maxLoadedModels: 1 });
-      const intern = hire(server);
-      await finish(intern.run('summarize_fast', { text: TEXT }));
+      const server = await stage().serve({ loadMs: 20_000, maxLoadedModels: 1 });
+      const intern = stage().hire(server);
+      await stage().finish(intern.run('summarize_fast', { text: TEXT }));
       // Another program loads its own model.
       const other = fetch(`${server.url}/api/generate`, {
         method: 'POST',
@@ -323,15 +260,15 @@ describe('the intern', () => {
       await server.waitForRequest(
         (r) => r.path === '/api/generate' && JSON.stringify(r.body).includes('qwen3'),
       );
-      await finish(other, 1_000);
-      const envelope = await finish(intern.run('summarize_fast', { text: TEXT }), 250);
+      await stage().finish(other, 1_000);
+      const envelope = await stage().finish(intern.run('summarize_fast', { text: TEXT }), 250);
       assert.equal(envelope.attempts[0]?.outcome, 'answer');
       assert.ok(envelope.elapsed_ms >= 20_000);
     });
 
     it('waiting in our own queue does not use the budget up', async () => {
-      const server = await serve({ tokenMs: 700 });
-      const intern = hire(server, { maxConcurrent: 1 });
+      const server = await stage().serve({ tokenMs: 700 });
+      const intern = stage().hire(server, { maxConcurrent: 1 });
       const phases: Phase[] = [];
       const first = intern.run('summarize_fast', { text: TEXT });
       const second = intern.run(
@@ -339,16 +276,16 @@ describe('the intern', () => {
         { text: TEXT },
         { onPhase: (p) => phases.push(p) },
       );
-      const [a, b] = await finish(Promise.all([first, second]), 500);
+      const [a, b] = await stage().finish(Promise.all([first, second]), 500);
       assert.ok(a.elapsed_ms > 5_000);
       assert.ok(b.queued_ms > 5_000, `queued ${b.queued_ms} ms`);
       assert.ok(phases.some((p) => p.phase === 'queued' && p.position === 1));
     });
 
     it("waiting in the server's queue behind our own call does not either", async () => {
-      const server = await serve({ tokenMs: 700 });
-      const intern = hire(server);
-      const [a, b] = await finish(
+      const server = await stage().serve({ tokenMs: 700 });
+      const intern = stage().hire(server);
+      const [a, b] = await stage().finish(
         Promise.all([
           intern.run('summarize_fast', { text: TEXT }),
           intern.run('summarize_fast', { text: TEXT }),
@@ -361,13 +298,13 @@ describe('the intern', () => {
     });
 
     it('deep degrades to workhorse when its model is too slow and the other is not', async () => {
-      const server = await serve();
-      const intern = hire(server, { profile: 'dev-rtx5080-qwen3' });
+      const server = await stage().serve();
+      const intern = stage().hire(server, { profile: 'dev-rtx5080-qwen3' });
       server.faults.next({
         match: (r) => r.path === '/api/chat' && JSON.stringify(r.body).includes('qwen3:14b'),
         hang: true,
       });
-      const envelope = await finish(intern.run('summarize_deep', { text: TEXT }), 1_000);
+      const envelope = await stage().finish(intern.run('summarize_deep', { text: TEXT }), 1_000);
       assert.equal(envelope.tier_used, 'workhorse');
       assert.equal(envelope.model, 'qwen3:8b');
       assert.equal(envelope.fallback_from, 'deep');
@@ -378,7 +315,7 @@ describe('the intern', () => {
           ['qwen3:8b', 'answer'],
         ],
       );
-      const lines = await logged(intern);
+      const lines = await stage().logged(intern);
       assert.deepEqual(
         lines.map((l) => l.kind),
         ['fallback', 'call'],
@@ -386,10 +323,12 @@ describe('the intern', () => {
     });
 
     it('a model that has just timed out is not asked again under another tier', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       server.faults.next({ match: (r) => r.path === '/api/chat', hang: true, times: 5 });
-      const error = await failure(finish(intern.run('summarize_deep', { text: TEXT }), 1_000));
+      const error = await failure(
+        stage().finish(intern.run('summarize_deep', { text: TEXT }), 1_000),
+      );
       assert.equal(error.code, 'timeout');
       assert.equal(server.requests.filter((r) => r.path === '/api/chat').length, 1);
     });
@@ -397,8 +336,8 @@ describe('the intern', () => {
 
   describe('failures', () => {
     it('Ollama is not running: unreachable, with a way to start it', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       await server.stop();
       const error = await failure(intern.run('summarize_fast', { text: TEXT }));
       assert.equal(error.code, 'unreachable');
@@ -409,8 +348,8 @@ describe('the intern', () => {
     });
 
     it('no models pulled: says so and offers the pull', async () => {
-      const server = await serve({ models: [] });
-      const error = await failure(hire(server).run('summarize_fast', { text: TEXT }));
+      const server = await stage().serve({ models: [] });
+      const error = await failure(stage().hire(server).run('summarize_fast', { text: TEXT }));
       assert.equal(error.code, 'config');
       assert.match(error.message, /no models/);
       assert.ok(error.actions.some((a) => a.kind === 'pull_model' && a.model === 'hermes3:8b'));
@@ -418,16 +357,16 @@ describe('the intern', () => {
 
     it('the model is missing: names at most eight that exist, and works after a pull', async () => {
       const names = Array.from({ length: 12 }, (_, i) => defineModel({ name: `m${i}:1b` }));
-      const server = await serve({
+      const server = await stage().serve({
         models: names,
         pullable: [defineModel({ name: 'hermes3:8b' })],
       });
-      const intern = hire(server);
+      const intern = stage().hire(server);
       const error = await failure(intern.run('summarize_fast', { text: TEXT }));
       assert.equal(error.code, 'model_missing');
       assert.equal(error.details.available?.length, 8);
       const steps: string[] = [];
-      await finish(intern.models.pull('hermes3:8b', (p) => steps.push(p.status)));
+      await stage().finish(intern.models.pull('hermes3:8b', (p) => steps.push(p.status)));
       assert.equal(steps.at(-1), 'success');
       assert.ok((await intern.run('summarize_fast', { text: TEXT })).result.summary);
     });
@@ -443,30 +382,30 @@ describe('the intern', () => {
       ['a web page', faults.page(200), 'server', undefined],
     ] as const) {
       it(`${name} is an error and never an answer`, async () => {
-        const server = await serve();
-        const intern = hire(server);
+        const server = await stage().serve();
+        const intern = stage().hire(server);
         server.faults.next({ ...fault, match: (r) => r.path === '/api/chat' });
         let shown = '';
         const error = await failure(
-          finish(
+          stage().finish(
             intern.run('summarize_fast', { text: TEXT }, { onDelta: (t) => (shown += t) }),
             500,
           ),
         );
         assert.equal(error.code, code);
         assert.equal(Boolean(error.details.partial), Boolean(partial), shown);
-        const lines = await logged(intern);
+        const lines = await stage().logged(intern);
         assert.equal(lines.filter((l) => l.kind === 'error').length, 1);
         assert.equal(
-          (await finish(intern.run('summarize_fast', { text: TEXT }))).done_reason,
+          (await stage().finish(intern.run('summarize_fast', { text: TEXT }))).done_reason,
           'stop',
         );
       });
     }
 
     it('an empty answer is an error with a reason', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       server.faults.next({
         match: (r) => r.path === '/api/chat',
         reply: {
@@ -486,8 +425,8 @@ describe('the intern', () => {
     });
 
     it('a text that does not fit is refused before it is sent', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       const error = await failure(intern.run('summarize_deep', { text: TEXT.repeat(2_000) }));
       assert.equal(error.code, 'context_overflow');
       assert.ok((error.details.prompt_tokens ?? 0) > 100_000);
@@ -497,8 +436,8 @@ describe('the intern', () => {
     });
 
     it('a text that was shortened on request says so', async () => {
-      const server = await serve();
-      const intern = hire(server);
+      const server = await stage().serve();
+      const intern = stage().hire(server);
       const envelope = await intern.run(
         'summarize_deep',
         { text: TEXT.repeat(2_000) },
@@ -510,11 +449,11 @@ describe('the intern', () => {
     });
 
     it('a text that the server counts higher than we do is shortened again', async () => {
-      const server = await serve();
+      const server = await stage().serve();
       const store = new MemoryStore();
       // As if all prompts so far had been prose: digits take far more tokens.
       store.set('chars-per-token:hermes3:8b', 8);
-      const intern = hire(server, {}, store);
+      const intern = stage().hire(server, {}, { store });
       const envelope = await intern.run(
         'summarize_deep',
         { text: 'request 4711 took 12 ms\n'.repeat(20_000) },
@@ -525,20 +464,20 @@ describe('the intern', () => {
         ['context_overflow', 'answer'],
       );
       assert.equal(envelope.truncated, true);
-      assert.equal((await logged(intern)).length, 1);
+      assert.equal((await stage().logged(intern)).length, 1);
     });
 
     it('an empty input never reaches the server', async () => {
-      const server = await serve();
-      const error = await failure(hire(server).run('summarize_fast', { text: ' \n' }));
+      const server = await stage().serve();
+      const error = await failure(stage().hire(server).run('summarize_fast', { text: ' \n' }));
       assert.equal(error.code, 'bad_input');
       assert.equal(error.message, 'There is no text to summarize.');
       assert.equal(server.requests.length, 0);
     });
 
     it('a model that the daemon runs in the cloud is refused', async () => {
-      const server = await serve();
-      const intern = hire(server, { tiers: { instant: 'gpt-oss:120b-cloud' } });
+      const server = await stage().serve();
+      const intern = stage().hire(server, { tiers: { instant: 'gpt-oss:120b-cloud' } });
       const error = await failure(intern.run('summarize_fast', { text: TEXT }));
       assert.equal(error.code, 'config');
       assert.match(error.message, /cloud/);
@@ -546,8 +485,8 @@ describe('the intern', () => {
     });
 
     it('a model for embeddings is refused for writing', async () => {
-      const server = await serve();
-      const intern = hire(server, { tiers: { instant: 'nomic-embed-text' } });
+      const server = await stage().serve();
+      const intern = stage().hire(server, { tiers: { instant: 'nomic-embed-text' } });
       const error = await failure(intern.run('summarize_fast', { text: TEXT }));
       assert.equal(error.code, 'bad_input');
       assert.match(error.message, /nomic-embed-text/);
@@ -555,8 +494,8 @@ describe('the intern', () => {
   });
 
   it('tells thinking models not to think, and others nothing about it', async () => {
-    const server = await serve();
-    const intern = hire(server, { profile: 'dev-rtx5080-qwen3' });
+    const server = await stage().serve();
+    const intern = stage().hire(server, { profile: 'dev-rtx5080-qwen3' });
     await intern.run('summarize_fast', { text: TEXT });
     await intern.run('summarize_fast', { text: TEXT }, { model: 'hermes3:8b' });
     const bodies = server.requests
@@ -573,24 +512,24 @@ describe('the intern', () => {
   });
 
   it('says that an answer was cut at its length limit', async () => {
-    const server = await serve();
-    const intern = hire(server, { options: { numPredict: 3 } });
+    const server = await stage().serve();
+    const intern = stage().hire(server, { options: { numPredict: 3 } });
     const envelope = await intern.run('summarize_fast', { text: TEXT });
     assert.equal(envelope.done_reason, 'length');
     assert.match(envelope.warnings.join(' '), /length limit/);
   });
 
   it('honours the model of a call and says which was asked for', async () => {
-    const server = await serve();
-    const intern = hire(server);
+    const server = await stage().serve();
+    const intern = stage().hire(server);
     const envelope = await intern.run('summarize_fast', { text: TEXT }, { model: 'qwen3:8b' });
     assert.equal(envelope.model, 'qwen3:8b');
     assert.equal(envelope.model_requested, 'qwen3:8b');
   });
 
   it('shows a model that does not fit the VRAM as partly resident', async () => {
-    const server = await serve({ vram: 4_000 * MIB, ram: 64_000 * MIB });
-    const intern = hire(server);
+    const server = await stage().serve({ vram: 4_000 * MIB, ram: 64_000 * MIB });
+    const intern = stage().hire(server);
     const { residency } = await intern.run('summarize_fast', { text: TEXT });
     assert.ok(residency);
     assert.equal(residency.in_vram, true);
@@ -598,29 +537,29 @@ describe('the intern', () => {
   });
 
   it('marks a model that was pushed out since its last call as evicted, and logs it', async () => {
-    const server = await serve({ maxLoadedModels: 1 });
-    const intern = hire(server);
+    const server = await stage().serve({ maxLoadedModels: 1 });
+    const intern = stage().hire(server);
     await intern.run('summarize_fast', { text: TEXT });
     await fetch(`${server.url}/api/generate`, {
       method: 'POST',
       body: JSON.stringify({ model: 'qwen3:8b', stream: false }),
     });
-    await clock.advance(31_000);
-    const envelope = await finish(intern.run('summarize_fast', { text: TEXT }));
+    await stage().clock.advance(31_000);
+    const envelope = await stage().finish(intern.run('summarize_fast', { text: TEXT }));
     assert.equal(envelope.residency?.evicted, true);
     const again = await intern.run('summarize_fast', { text: TEXT });
     assert.equal(again.residency?.evicted, false, 'one eviction is told once');
     // Its own load pushed the other model out in turn.
     assert.deepEqual(
-      (await logged(intern)).map((l) => [l.kind, l['model']].filter(Boolean).join(' ')),
+      (await stage().logged(intern)).map((l) => [l.kind, l['model']].filter(Boolean).join(' ')),
       ['call', 'eviction hermes3:8b', 'eviction qwen3:8b', 'call', 'call'],
     );
   });
 
   it('takes over new settings at once', async () => {
-    const one = await serve();
-    const two = await serve();
-    const intern = hire(one);
+    const one = await stage().serve();
+    const two = await stage().serve();
+    const intern = stage().hire(one);
     await intern.run('summarize_fast', { text: TEXT });
     intern.configure({
       host: two.url,
@@ -634,9 +573,9 @@ describe('the intern', () => {
   });
 
   it('learns how many characters a token of a model has', async () => {
-    const server = await serve();
+    const server = await stage().serve();
     const store = new MemoryStore();
-    const intern = hire(server, {}, store);
+    const intern = stage().hire(server, {}, { store });
     await intern.run('summarize_fast', { text: TEXT.repeat(5) });
     assert.equal(typeof store.get('chars-per-token:hermes3:8b'), 'number');
   });

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AuditLog, LOG_KINDS, parseLogLine, tailLog } from '../../src/core/audit/log';
+import { setAsideFiles } from '../../src/core/audit/files';
+import { AuditLog, type LogSizes } from '../../src/core/audit/log';
+import { readLog } from '../../src/core/audit/reader';
+
+const { mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } = fs;
 
 const NOW = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const isWindows = process.platform === 'win32';
@@ -17,15 +23,27 @@ describe('audit log', () => {
     path = join(folder, 'new', 'log.ndjson');
     problems = [];
   });
-  afterEach(() => rm(folder, { recursive: true, force: true }));
+  afterEach(async () => {
+    for (const restore of undo.splice(0)) restore();
+    await rm(folder, { recursive: true, force: true });
+  });
 
-  const open = (rotateBytes?: number) =>
+  const open = (sizes?: LogSizes) =>
     new AuditLog(
       path,
       () => NOW,
       (error) => problems.push(error),
-      rotateBytes,
+      sizes,
     );
+  const numbers = async () => (await readLog(path, { limit: 99 })).map(({ n }) => n);
+  /** Makes a function of the file system do something else for the time of the test. */
+  const undo: (() => void)[] = [];
+  function replace<K extends 'open' | 'rename'>(name: K, as: (typeof fs)[K]): void {
+    const original = fs[name];
+    fs[name] = as;
+    undo.push(() => (fs[name] = original));
+  }
+  const failing = (code: string): Error => Object.assign(new Error(`${code}: no`), { code });
   const lines = async (file = path) =>
     (await readFile(file, 'utf8').catch(() => '')).split('\n').slice(0, -1);
   const mode = async (file: string) => ((await stat(file)).mode & 0o777).toString(8);
@@ -55,7 +73,7 @@ describe('audit log', () => {
     log.write(event);
     event.code = 'changed';
     await log.flush();
-    assert.equal((await tailLog(path, 1))[0]?.code, 'timeout');
+    assert.equal((await readLog(path, { limit: 1 }))[0]?.code, 'timeout');
   });
 
   it('has nothing on disk before the first event', async () => {
@@ -105,27 +123,6 @@ describe('audit log', () => {
     assert.deepEqual(problems, []);
   });
 
-  it('is set aside when it has grown, and begins again for its owner alone', async () => {
-    const log = open(100);
-    log.write({ kind: 'call', n: 1, fill: 'x'.repeat(100) });
-    log.write({ kind: 'call', n: 2 });
-    await log.flush();
-    assert.equal((await lines(`${path}.1`)).length, 1);
-    assert.equal((await tailLog(path, 9))[0]?.n, 2);
-    if (!isWindows) assert.equal(await mode(path), '600');
-    log.write({ kind: 'call', n: 3, fill: 'x'.repeat(100) });
-    await log.flush();
-    assert.equal((await lines(`${path}.1`)).length, 2, 'the older one is replaced');
-    assert.deepEqual(problems, []);
-  });
-
-  it('may be set aside by two windows at once, and nobody hears of a problem', async () => {
-    const logs = [open(300), open(300), open(300)];
-    for (let n = 0; n < 100; n++) for (const log of logs) log.write({ kind: 'call', n });
-    await Promise.all(logs.map((log) => log.flush()));
-    assert.deepEqual(problems, []);
-  });
-
   it('that cannot be written says so once, fails nobody, and recovers', async () => {
     await writeFile(join(folder, 'new'), 'a file where the folder should be');
     const log = open();
@@ -135,7 +132,7 @@ describe('audit log', () => {
     await rm(join(folder, 'new'));
     log.write({ kind: 'call', n: 5 });
     await log.flush();
-    assert.equal((await tailLog(path, 9))[0]?.n, 5);
+    assert.deepEqual(await numbers(), [5]);
     await rm(join(folder, 'new'), { recursive: true });
     await writeFile(join(folder, 'new'), 'again');
     log.write({ kind: 'call', n: 6 });
@@ -151,7 +148,7 @@ describe('audit log', () => {
     await rm(path);
     log.write({ kind: 'call', n: 2 });
     await log.flush();
-    assert.equal((await tailLog(path, 9)).length, 1);
+    assert.deepEqual(await numbers(), [2]);
     if (!isWindows) assert.equal(await mode(path), '600');
     assert.deepEqual(problems, []);
   });
@@ -164,82 +161,264 @@ describe('audit log', () => {
     log.write({ kind: 'call', n: 2 });
     log.write({ kind: 'call', n: 3 });
     await log.flush();
-    assert.deepEqual(
-      (await tailLog(path, 9)).map((line) => line.n),
-      [3, 2],
-    );
-  });
-});
-
-describe('the tail of the log', () => {
-  let folder: string;
-  let path: string;
-
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'intern-log-'));
-    path = join(folder, 'log.ndjson');
-  });
-  afterEach(() => rm(folder, { recursive: true, force: true }));
-
-  const line = (n: number, more: object = {}) =>
-    JSON.stringify({ kind: 'call', ts: '2026-01-01T00:00:00Z', n, ...more });
-  const numbers = async (limit: number) => (await tailLog(path, limit)).map(({ n }) => n);
-
-  it('is empty without a file', async () => {
-    assert.deepEqual(await tailLog(path, 10), []);
-    await writeFile(path, '');
-    assert.deepEqual(await tailLog(path, 10), []);
+    assert.deepEqual(await numbers(), [3, 2]);
   });
 
-  it('gives the newest first, no more than asked for', async () => {
-    await writeFile(path, [1, 2, 3, 4].map((n) => `${line(n)}\n`).join(''));
-    assert.deepEqual(await numbers(2), [4, 3]);
-    assert.deepEqual(await numbers(10), [4, 3, 2, 1]);
-    assert.deepEqual(await numbers(0), []);
+  it('writes each line in one piece, however long', async () => {
+    const written: number[] = [];
+    const { open: openFile } = fs;
+    replace('open', async (...args) => {
+      const file = await openFile(...args);
+      const write = file.write.bind(file) as (bytes: Buffer) => ReturnType<typeof file.write>;
+      file.write = ((bytes: Buffer) => {
+        written.push(bytes.length);
+        return write(bytes);
+      }) as typeof file.write;
+      return file;
+    });
+    const log = open();
+    log.write({ kind: 'call', n: 1, fill: 'x'.repeat(3_000_000) });
+    await log.flush();
+    assert.equal(written.length, 1);
+    assert.equal((await stat(path)).size, written[0]);
   });
 
-  it('skips what it cannot read and keeps what others wrote', async () => {
-    const others = '{"kind":"guardrail","ts":"2026-01-01T00:00:00Z","n":2,"extra":{}}';
-    const text = [
-      'not json',
-      line(1),
-      '{"kind":"call"',
-      'null',
-      '[]',
-      '"text"',
-      '7',
-      '',
-      '{}',
-      '{"kind":7,"ts":"x"}',
-      '{"kind":"call"}',
-      others,
-      '\u0000\u0000',
-      `${line(3)}\r`,
-      line(4).slice(0, -5),
-    ].join('\n');
-    await writeFile(path, text);
-    assert.deepEqual(await numbers(10), [3, 2, 1]);
+  it('on a full disk loses the lines that have no room, and spoils none that comes after', async () => {
+    const { open: openFile } = fs;
+    let room = Infinity;
+    replace('open', async (...args) => {
+      const file = await openFile(...args);
+      const write = file.write.bind(file) as (bytes: Buffer) => ReturnType<typeof file.write>;
+      file.write = (async (bytes: Buffer) => {
+        if (room === 0) throw failing('ENOSPC');
+        return write(bytes.subarray(0, room));
+      }) as typeof file.write;
+      return file;
+    });
+    const log = open();
+    const write = async (n: number) => {
+      log.write({ kind: 'call', n });
+      await log.flush();
+    };
+    await write(1);
+    room = 20;
+    await write(2);
+    room = 0;
+    await write(3);
+    room = Infinity;
+    await write(4);
+    assert.deepEqual(await numbers(), [4, 1]);
+    assert.equal(problems.length, 1, 'it is one problem until a line is written again');
   });
 
-  it('of a big file reads only its end, and no line that is cut', async () => {
-    const fill = 'ü'.repeat(500);
-    const count = 5000;
-    await writeFile(
-      path,
-      Array.from({ length: count }, (_, n) => `${line(n, { fill })}\n`).join(''),
-    );
-    assert.deepEqual(await numbers(3), [count - 1, count - 2, count - 3]);
-    const all = await numbers(count);
-    assert.ok(all.length > 100 && all.length < count);
-    assert.deepEqual(
-      all,
-      Array.from(all, (_, i) => count - 1 - i),
-    );
+  for (const code of ['EACCES', 'EROFS', 'EMFILE']) {
+    it(`goes on after ${code}, and says it once`, async () => {
+      const { open: openFile } = fs;
+      let broken = true;
+      replace('open', async (...args) => {
+        if (broken) throw failing(code);
+        return openFile(...args);
+      });
+      const log = open();
+      log.write({ kind: 'call', n: 1 });
+      log.write({ kind: 'call', n: 2 });
+      await log.flush();
+      assert.deepEqual(
+        problems.map((problem) => (problem as NodeJS.ErrnoException).code),
+        [code],
+      );
+      broken = false;
+      log.write({ kind: 'call', n: 3 });
+      await log.flush();
+      assert.deepEqual(await numbers(), [3]);
+    });
+  }
+
+  it('that is a folder says so once', async () => {
+    await mkdir(path, { recursive: true });
+    const log = open();
+    for (let n = 0; n < 3; n++) log.write({ kind: 'call', n });
+    await log.flush();
+    assert.equal(problems.length, 1);
+    assert.match(problems[0]?.message ?? '', /EISDIR|EPERM|EACCES/);
   });
 
-  it('knows its own kinds', () => {
-    for (const kind of LOG_KINDS) {
-      assert.equal(parseLogLine(JSON.stringify({ kind, ts: 'x' }))?.kind, kind);
+  describe('that has grown', () => {
+    const SMALL: LogSizes = { file: 100, kept: 300 };
+    const full = { kind: 'call' as const, fill: 'x'.repeat(100) };
+    const setAside = async () => (await setAsideFiles(path)).map(({ number }) => number);
+
+    it('is set aside, and begins again for its owner alone', async () => {
+      const log = open(SMALL);
+      log.write({ ...full, n: 1 });
+      await log.flush();
+      assert.equal((await stat(path)).size, 0, 'it is there, though nothing came since');
+      log.write({ kind: 'call', n: 2 });
+      await log.flush();
+      assert.equal((await lines(`${path}.1`)).length, 1);
+      assert.equal((await lines()).length, 1);
+      assert.deepEqual(await numbers(), [2, 1]);
+      if (!isWindows) {
+        assert.equal(await mode(path), '600');
+        assert.equal(await mode(`${path}.1`), '600');
+      }
+      log.write({ ...full, n: 3 });
+      await log.flush();
+      assert.equal((await lines(`${path}.2`)).length, 2);
+      assert.deepEqual(await numbers(), [3, 2, 1]);
+      assert.deepEqual(problems, []);
+    });
+
+    it('keeps the latest of what was set aside, and deletes what is older', async () => {
+      const log = open(SMALL);
+      for (let n = 1; n <= 9; n++) log.write({ ...full, n });
+      await log.flush();
+      assert.deepEqual(await setAside(), [8, 9]);
+      assert.deepEqual(await numbers(), [9, 8]);
+    });
+
+    it('leaves alone what only looks like a part of it', async () => {
+      await mkdir(join(folder, 'new'));
+      const others = ['.bak', '.0', '.01', '.20260101', '.1.gz', '1'].map((end) => path + end);
+      for (const other of others) await writeFile(other, 'x');
+      const log = open({ file: 100, kept: 1 });
+      for (let n = 0; n < 3; n++) log.write({ ...full, n });
+      await log.flush();
+      assert.deepEqual(await setAside(), [3]);
+      for (const other of others) assert.equal(await readFile(other, 'utf8'), 'x');
+    });
+
+    it('is left to another window that is about to set it aside', async () => {
+      await mkdir(join(folder, 'new'));
+      await writeFile(`${path}.4`, '');
+      await utimes(`${path}.4`, NOW / 1000, NOW / 1000);
+      const log = open(SMALL);
+      log.write({ ...full, n: 1 });
+      await log.flush();
+      assert.deepEqual(await setAside(), [4]);
+      assert.deepEqual(await numbers(), [1]);
+    });
+
+    it('is set aside though another window died over it', async () => {
+      await mkdir(join(folder, 'new'));
+      await writeFile(`${path}.4`, '');
+      await utimes(`${path}.4`, NOW / 1000 - 60, NOW / 1000 - 60);
+      const log = open(SMALL);
+      log.write({ ...full, n: 1 });
+      await log.flush();
+      assert.deepEqual(await setAside(), [5]);
+      assert.deepEqual(await numbers(), [1]);
+    });
+
+    for (const code of ['EPERM', 'EBUSY', 'EACCES']) {
+      it(`and cannot be renamed (${code}) goes on growing, and is set aside later`, async () => {
+        const { rename } = fs;
+        let busy = true;
+        replace('rename', async (...args) => {
+          if (busy) throw failing(code);
+          return rename(...args);
+        });
+        const log = open(SMALL);
+        for (let n = 1; n <= 3; n++) log.write({ ...full, n });
+        await log.flush();
+        assert.deepEqual(await setAside(), []);
+        assert.equal((await lines()).length, 3);
+        busy = false;
+        log.write({ ...full, n: 4 });
+        await log.flush();
+        assert.deepEqual(await setAside(), [1]);
+        assert.deepEqual(await numbers(), [4, 3, 2, 1]);
+        assert.deepEqual(problems, []);
+      });
     }
+
+    for (const [what, ahead] of [
+      ['is about to', 0],
+      ['takes it for dead and does', 3_600_000],
+    ] as const) {
+      it(`loses no line to another window that ${what} set it aside at that moment`, async () => {
+        const { rename } = fs;
+        const roomy = { file: 100, kept: 9_000 };
+        const other = new AuditLog(path, () => Date.now() + ahead, undefined, roomy);
+        let isFirst = true;
+        replace('rename', async (from, to) => {
+          if (isFirst) {
+            isFirst = false;
+            for (let n = 2; n < 5; n++) other.write({ ...full, n });
+            await other.flush();
+          }
+          await rename(from, to);
+        });
+        const log = open(roomy);
+        log.write({ ...full, n: 1 });
+        await log.flush();
+        assert.equal((await setAside()).length, ahead ? 3 : 1);
+        assert.deepEqual((await numbers()).sort(), [1, 2, 3, 4]);
+        assert.deepEqual(problems, []);
+      });
+    }
+  });
+
+  describe('of several processes', () => {
+    const WRITERS = 4;
+    const LINES = 1_500;
+
+    async function run(sizes: LogSizes): Promise<void> {
+      const script = join(__dirname, '..', 'support', 'logWriter.ts');
+      const children: ChildProcess[] = [];
+      for (let who = 0; who < WRITERS; who++) {
+        const args = [path, who, LINES, sizes.file, sizes.kept].map(String);
+        children.push(fork(script, args, { execArgv: ['--import', 'tsx'] }));
+      }
+      try {
+        await Promise.all(children.map((child) => once(child, 'message')));
+        const done = children.map(async (child) => {
+          const [said] = (await once(child, 'message')) as [string[]];
+          assert.deepEqual(said, []);
+          await once(child, 'exit');
+        });
+        for (const child of children) child.send('go');
+        await Promise.all(done);
+      } finally {
+        for (const child of children) child.kill();
+      }
+    }
+
+    /** The numbers of each process's lines as they stand in the files, oldest first. */
+    async function written(): Promise<number[][]> {
+      const files = [...(await setAsideFiles(path)).map((file) => file.path), path];
+      const all = (await Promise.all(files.map(lines))).flat();
+      const found: number[][] = Array.from({ length: WRITERS }, () => []);
+      for (const line of all) {
+        const { who, n } = JSON.parse(line) as { who: string; n: number };
+        found[Number(who)]?.push(n);
+      }
+      return found;
+    }
+
+    it('has every line once, through many rotations', async function () {
+      this.timeout(60_000);
+      await run({ file: 16_000, kept: Infinity });
+      assert.ok((await setAsideFiles(path)).length > 20, 'it was set aside often');
+      const expected = Array.from({ length: LINES }, (_, n) => n);
+      for (const found of await written()) assert.deepEqual(found, expected);
+    });
+
+    it('loses only the oldest lines, and no more of them than it has to', async function () {
+      this.timeout(60_000);
+      const sizes = { file: 16_000, kept: 64_000 };
+      await run(sizes);
+      for (const found of await written()) {
+        const begin = LINES - found.length;
+        assert.deepEqual(
+          found,
+          Array.from(found, (_, at) => begin + at),
+        );
+      }
+      const kept = await setAsideFiles(path);
+      assert.ok(kept.every(({ size }) => size >= sizes.file));
+      const total = kept.reduce((sum, { size }) => sum + size, 0);
+      assert.ok(total >= sizes.kept && kept.length <= 5, `${kept.length} files, ${total} bytes`);
+    });
   });
 });

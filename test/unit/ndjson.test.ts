@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { LineDecoder, LineTooLongError, MAX_LINE_CHARS } from '../../src/core/ollama/ndjson';
+import {
+  LineDecoder,
+  LineTooLongError,
+  MAX_LINE_CHARS,
+  parseLines,
+} from '../../src/core/ollama/ndjson';
 
 function decode(chunks: Iterable<Uint8Array>): string[] {
   const decoder = new LineDecoder();
@@ -88,5 +93,36 @@ describe('NDJSON lines', () => {
     assert.throws(() => {
       for (let i = 0; i <= MAX_LINE_CHARS / block.length; i++) decoder.push(block);
     }, LineTooLongError);
+  });
+});
+
+describe('the values of NDJSON lines', () => {
+  it('are those of each line, however many there are', () => {
+    assert.deepEqual(parseLines([]), []);
+    assert.deepEqual(parseLines(['{"a":1}']), [{ a: 1 }]);
+    assert.deepEqual(parseLines(['{"a":1}\r', ' {"b":"日本\\n"}', 'null']), [
+      { a: 1 },
+      { b: '日本\n' },
+      null,
+    ]);
+  });
+
+  it('are missing where a line is not JSON, and only there', () => {
+    assert.deepEqual(parseLines(['<html>']), [undefined]);
+    assert.deepEqual(parseLines(['{"a":1}', '<html>', '{"b":2}']), [{ a: 1 }, undefined, { b: 2 }]);
+  });
+
+  for (const [what, lines] of [
+    ['an object', ['{"a":1', '"b":2}']],
+    ['an array', ['[1', '2]']],
+    ['a string', ['"a', 'b"']],
+  ] as const) {
+    it(`are not made from ${what} that is cut in two`, () => {
+      assert.deepEqual(parseLines(lines), [undefined, undefined]);
+    });
+  }
+
+  it('are not made from a line with two of them', () => {
+    assert.deepEqual(parseLines(['{"a":1},{"b":2}', '{"c":3}']), [undefined, { c: 3 }]);
   });
 });

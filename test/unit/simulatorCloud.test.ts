@@ -34,7 +34,7 @@ describe('simulated cloud', () => {
     const { json } = await ask(cloud.url, '/api/tags');
     assert.deepEqual(
       json.models.map(({ name }) => name),
-      ['gpt-oss:120b', 'qwen3-coder:480b'],
+      ['gpt-oss:120b', 'qwen3-coder:480b', 'minimax-m3:latest'],
     );
   });
 

@@ -7,12 +7,19 @@ import {
   protocolError,
   streamError,
   transportError,
+  type WireContext,
 } from '../../src/core/ollama/wireErrors';
 import { assertHint, assertSentence } from './support';
 
 const HOST = 'http://127.0.0.1:11434';
 const context = { baseUrl: HOST, model: 'm:8b' };
 const remote = { baseUrl: 'https://gpu-box.example:8443', model: 'm:8b' };
+const gateway: WireContext = { baseUrl: 'https://llm.example', model: 'm', backend: 'gateway' };
+const cloud: WireContext = {
+  baseUrl: 'https://ollama.com',
+  model: 'gpt-oss:120b',
+  backend: 'cloud',
+};
 
 const body = (error: string) => JSON.stringify({ error });
 const nested = (error: object) => body(JSON.stringify({ error }));
@@ -259,9 +266,36 @@ describe('errors from the wire', () => {
       assertReadable(error);
     });
 
-    it("reads OpenAI's shape of an error too", () => {
-      const error = httpError(400, JSON.stringify({ error: { message: 'Nope.' } }), context);
-      assert.equal(error.serverMessage, 'Nope.');
+    it('reads the text of every kind of server', () => {
+      const bodies: [kind: string, body: object | string, text: string | undefined][] = [
+        ["Ollama's", { error: 'Nope.' }, 'Nope.'],
+        ["OpenAI's", { error: { message: 'Nope.', type: 'x', param: null, code: null } }, 'Nope.'],
+        ["LiteLLM's", { error: { message: { error: 'Nope.' }, code: '400' } }, 'Nope.'],
+        ["FastAPI's", { detail: 'Nope.' }, 'Nope.'],
+        [
+          "FastAPI's, of a validation",
+          { detail: [{ loc: ['body', 'stop', 0], msg: 'Bad.' }, { msg: 'Worse.' }, 7] },
+          'body.stop.0: Bad.; Worse.; ',
+        ],
+        ["FastAPI's, of an object", { detail: { error: 'Nope.' } }, 'Nope.'],
+        ["old vLLM's", { object: 'error', message: 'Nope.', code: 400 }, 'Nope.'],
+        ['two at once', { error: true, message: 'Nope.' }, 'Nope.'],
+        ['text', 'Nope.', 'Nope.'],
+        ['nothing', '', undefined],
+      ];
+      for (const [kind, value, text] of bodies) {
+        const sent = typeof value === 'string' ? value : JSON.stringify(value);
+        assert.equal(httpError(400, sent, gateway).serverMessage, text, kind);
+      }
+    });
+
+    it("reads llama-server's counts where nobody wrapped them", () => {
+      const message = 'the request exceeds the available context size, try increasing it';
+      const error = { code: 400, message, n_prompt_tokens: 1483, n_ctx: 512 };
+      const found = httpError(400, JSON.stringify({ error }), gateway);
+      assert.equal(found.code, 'context_overflow');
+      assert.equal(found.details.prompt_tokens, 1483);
+      assert.equal(found.details.num_ctx, 512);
     });
 
     it("never repeats the server's text in its own message, which is logged", () => {
@@ -296,10 +330,11 @@ describe('errors from the wire', () => {
       ['502', 502, body('Post "https://ollama.com": dial tcp: no route'), 'server', true],
       ['503', 503, body('Server overloaded, please retry shortly (ref: 1)'), 'server', true],
       ['504 of HTML', 504, html, 'server', true],
-      ['301', 301, '', 'config', false],
-      ['302', 302, html, 'config', false],
-      ['307', 307, '', 'config', false],
-      ['308', 308, '', 'config', false],
+      // Nobody knows who answered: the server that moved, or a page where one signs in to the network.
+      ['301', 301, '', 'unreachable', true],
+      ['302', 302, html, 'unreachable', true],
+      ['307', 307, '', 'unreachable', true],
+      ['308', 308, '', 'unreachable', true],
     ];
     for (const [name, status, text, code, retryable] of rows) {
       it(`a ${name} is ${code}${retryable ? ', worth another try' : ''}`, () => {
@@ -322,8 +357,13 @@ describe('errors from the wire', () => {
       assert.equal(httpError(429, body('slow down'), context).details.retry_after_ms, undefined);
     });
 
-    it('a redirect says that it is not followed', () => {
-      assert.match(httpError(307, '', context).message, /redirect/);
+    it('a redirect says that it is not followed, and what may be behind it', () => {
+      for (const where of [context, gateway, cloud]) {
+        const error = httpError(307, '', where);
+        assert.match(error.message, /redirects elsewhere; redirects are not followed/);
+        assert.match(error.hint, /sign in/);
+        assert.match(error.hint, /moved/);
+      }
     });
 
     it('signing in is offered only over https', () => {
@@ -341,7 +381,7 @@ describe('errors from the wire', () => {
     const texts = [...ROWS.map((row) => row.text), ...OUT_OF_MEMORY, '', '<html>', 'x'];
     fc.assert(
       fc.property(
-        fc.integer({ min: 300, max: 599 }),
+        fc.integer({ min: 400, max: 599 }),
         fc.oneof(fc.constantFrom(...texts), fc.string()),
         fc.boolean(),
         (status, text, asJson) => {
@@ -410,6 +450,205 @@ describe('errors from the wire', () => {
     });
   });
 
+  describe('of a gateway', () => {
+    const openAi = (message: string, code: string | null = null) =>
+      JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code } });
+
+    const missing: [who: string, status: number, body: string][] = [
+      ['Ollama', 404, openAi("model 'm' not found")],
+      ['LiteLLM', 400, openAi('/chat/completions: Invalid model name passed in model=m. Call')],
+      ['LiteLLM of old', 400, openAi("400: {'error': 'Invalid model name passed in'}")],
+      ['vLLM', 404, openAi('The model `m` does not exist.')],
+      [
+        'vLLM of old',
+        404,
+        JSON.stringify({ object: 'error', message: 'The model `m` does not exist.' }),
+      ],
+      ['OpenAI', 404, openAi('The model `m` does not exist or you do not have access to it.')],
+      ['llama.cpp', 400, openAi('model not found')],
+      ['LM Studio', 404, openAi('No models loaded. Please load a model.', 'model_not_found')],
+      ['LM Studio in other words', 404, openAi('Nothing there.', 'model_not_found')],
+      ['OpenRouter', 400, openAi('m is not a valid model ID')],
+      ['a key that has it not', 403, openAi('key not allowed to access model. This key can only')],
+    ];
+    for (const [who, status, text] of missing) {
+      it(`${who} lacks a model`, () => {
+        const error = httpError(status, text, gateway);
+        assert.equal(error.code, 'model_missing');
+        assert.equal(error.retryable, false);
+        assert.equal(error.details.status, status);
+        assertReadable(error);
+      });
+    }
+
+    it('a model is not missing because of another status, or because none was named', () => {
+      const text = openAi('The model `m` does not exist.');
+      assert.equal(httpError(500, text, gateway).code, 'server');
+      assert.equal(httpError(401, text, gateway).code, 'auth_failed');
+      assert.equal(httpError(404, text, { ...gateway, model: undefined }).code, 'config');
+    });
+
+    for (const text of [
+      "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
+      'The decoder prompt (length 5000) is longer than the maximum model length of 4096.',
+      'The number of tokens to keep from the initial prompt is greater than the context length',
+      'Trying to keep the first 15857 tokens when context the overflows.',
+      'Context size has been exceeded.',
+    ]) {
+      it(`${text.slice(0, 40)}… is an overflow`, () => {
+        const error = httpError(400, openAi(text), gateway);
+        assert.equal(error.code, 'context_overflow');
+        assert.deepEqual(error.actions, [{ kind: 'shorten' }]);
+      });
+    }
+
+    it('a key is asked for where it may be sent', () => {
+      const error = httpError(401, openAi('Invalid API Key'), gateway);
+      assert.equal(error.message, 'The gateway at https://llm.example wants a valid key.');
+      assert.deepEqual(error.actions, [{ kind: 'set_token' }]);
+      const open = httpError(401, '', { ...gateway, baseUrl: 'http://llm.example' });
+      assert.deepEqual(open.actions, []);
+      assert.match(open.hint, /https/);
+    });
+  });
+
+  describe('of the cloud', () => {
+    it('a key that is refused can be set', () => {
+      for (const status of [401, 403]) {
+        const error = httpError(status, body('unauthorized'), cloud);
+        assert.equal(error.code, 'auth_failed');
+        assert.match(error.message, /^Ollama Cloud /);
+        assert.deepEqual(error.actions, [{ kind: 'set_cloud_key' }]);
+        assertReadable(error);
+      }
+    });
+
+    it('a model that needs a subscription is said to', () => {
+      const text =
+        'this model requires a subscription, upgrade for access: https://ollama.com/upgrade';
+      const error = httpError(403, body(text), cloud);
+      assert.equal(error.code, 'auth_failed');
+      assert.equal(error.message, 'gpt-oss:120b needs a subscription.');
+      assert.match(error.hint, /another cloud model/);
+      assert.deepEqual(error.actions, [
+        { kind: 'open_setting', setting: 'ollamaIntern.cloud.model' },
+      ]);
+      assert.equal(httpError(403, body(text), context).actions[0]?.kind, 'choose_profile');
+    });
+
+    it('a model that is missing is not to be pulled', () => {
+      const error = httpError(404, body('model "gpt-oss:120b" not found'), cloud);
+      assert.equal(error.code, 'model_missing');
+      assert.equal(error.message, 'Ollama Cloud has no model gpt-oss:120b.');
+      assert.doesNotMatch(error.hint, /pull/);
+      assert.deepEqual(error.actions, [
+        { kind: 'open_setting', setting: 'ollamaIntern.cloud.model' },
+      ]);
+    });
+  });
+
+  describe('of a limit', () => {
+    const limit = (kind: string) =>
+      body(
+        `you (intern) have reached your ${kind} usage limit, upgrade for higher limits: https://`,
+      );
+
+    it('a rate is told from what is used up', () => {
+      const rate = httpError(429, body('too many requests'), cloud);
+      assert.match(rate.message, /^Ollama Cloud .* rate limit/);
+      assert.equal(rate.details.usage_limit, undefined);
+      for (const kind of ['session', 'hourly', 'weekly']) {
+        const used = httpError(429, limit(kind), cloud);
+        assert.equal(used.code, 'server');
+        assert.equal(used.message, `Ollama Cloud says that your ${kind} usage limit is reached.`);
+        assert.equal(used.details.usage_limit, true);
+        assert.equal(used.details.status, 429);
+        assertReadable(used);
+      }
+      const budget = httpError(429, body('Budget has been exceeded! Current cost: 2'), gateway);
+      assert.match(budget.message, /says that your usage limit is reached\.$/);
+      assert.equal(budget.details.usage_limit, true);
+    });
+
+    it('says when to try again, never too early', () => {
+      const rows: [ms: number | undefined, says: RegExp][] = [
+        [1, /Try again in 1 s\./],
+        [7000, /Try again in 7 s\./],
+        [89_001, /Try again in 90 s\./],
+        [90_001, /Try again in 2 min\./],
+        [3_600_000, /Try again in 60 min\./],
+        [5_400_001, /Try again in 2 h\./],
+        [0, /Wait/],
+        [undefined, /Wait/],
+      ];
+      for (const text of [limit('weekly'), body('slow down')]) {
+        for (const [ms, says] of rows) {
+          const error = httpError(429, text, cloud, ms);
+          assert.match(error.hint, says);
+          assert.equal(error.details.retry_after_ms, ms);
+          assertReadable(error);
+        }
+      }
+    });
+
+    it('is one inside a stream too', () => {
+      const text = 'you (intern) have reached your weekly usage limit';
+      const error = streamError(text, cloud, true);
+      assert.equal(error.details.usage_limit, true);
+      assert.equal(error.details.partial, true);
+      assert.equal(error.details.status, undefined);
+      assertReadable(error);
+    });
+
+    it('is not one because a refused prompt speaks of it', () => {
+      assert.equal(httpError(400, limit('weekly'), cloud).details.usage_limit, undefined);
+    });
+  });
+
+  it('the words for one server are never those for another', () => {
+    const texts = [...ROWS.map((row) => row.text), ...OUT_OF_MEMORY, '', 'x', 'usage limit']
+      // An Ollama that says so is one, whatever is before it.
+      .filter((text) => !text.startsWith('ollama cloud is disabled'));
+    const coded = ['ECONNREFUSED', 'ENOTFOUND', 'ECONNRESET', 'CERT_HAS_EXPIRED', 'EWHATEVER'];
+    const local = /start_server|pull_model|choose_profile|sign_in/;
+    for (const where of [gateway, cloud]) {
+      // On this machine too: it is not the product's own Ollama.
+      for (const baseUrl of [where.baseUrl, 'http://127.0.0.1:4000']) {
+        const there = { ...where, baseUrl };
+        const errors = [
+          ...texts.flatMap((text) =>
+            [302, 400, 401, 403, 404, 405, 418, 429, 500, 503].map((status) =>
+              httpError(status, body(text), there),
+            ),
+          ),
+          ...texts.map((text) => streamError(text, there, true)),
+          ...coded.flatMap((code) => {
+            const error = Object.assign(new Error('boom'), { code });
+            const proxy = 'proxy.example:8080';
+            return [
+              transportError(error, there, true),
+              transportError(error, there, false),
+              transportError(error, { ...there, proxy }, false),
+            ];
+          }),
+          protocolError(there, false),
+          incompleteError(there, true),
+        ];
+        for (const error of errors) {
+          assertReadable(error);
+          const words = `${error.message} ${error.hint}`;
+          assert.doesNotMatch(words, /ollama (?:pull|stop|list)|OLLAMA_|server log/);
+          if (where === gateway) assert.doesNotMatch(words, /Ollama/);
+          for (const action of error.actions) {
+            assert.doesNotMatch(action.kind, local, words);
+            if (action.kind === 'open_setting')
+              assert.notEqual(action.setting, 'ollamaIntern.host');
+          }
+        }
+      }
+    }
+  });
+
   describe('of the connection', () => {
     const coded = (code: string) => Object.assign(new Error('boom'), { code });
     const rows: [code: string, says: RegExp][] = [
@@ -475,6 +714,25 @@ describe('errors from the wire', () => {
         assert.equal(error.cause, odd);
         assert.match(error.hint, /\.$/);
       }
+    });
+
+    it('names who cannot be reached', () => {
+      const says = (where: WireContext, code: string, partial = false) =>
+        transportError(coded(code), where, partial).message;
+      assert.equal(
+        says(gateway, 'ECONNREFUSED'),
+        'The gateway at https://llm.example cannot be reached: nothing is listening there.',
+      );
+      assert.equal(
+        says(cloud, 'ENOTFOUND'),
+        'Ollama Cloud cannot be reached: the host name is unknown.',
+      );
+      assert.equal(
+        says({ ...cloud, proxy: 'proxy.example:8080' }, 'ENOTFOUND'),
+        'Ollama Cloud cannot be reached through the proxy proxy.example:8080: the host name is unknown.',
+      );
+      assert.match(says(gateway, 'ECONNRESET'), /^The connection to the gateway at https:/);
+      assert.match(says(cloud, 'ECONNRESET', true), /^The connection to Ollama Cloud was lost in/);
     });
 
     it('offers to start Ollama only on this machine', () => {

@@ -47,7 +47,10 @@ export interface Envelope<R = unknown> {
   fallback_from?: Tier;
   /** The model that the caller named. */
   model_requested?: string;
+  /** Of a call of many prompts: those that failed, and the latest. */
   attempts: Attempt[];
+  /** How many prompts were answered, when it is not one. */
+  calls?: number;
   /** Waiting for other calls of this product. */
   queued_ms: number;
   /** Getting the model into memory. */
@@ -80,7 +83,7 @@ export function envelopeLine(envelope: Envelope): string {
       ? `${envelope.backend}, degraded${envelope.degrade_reason ? `: ${envelope.degrade_reason}` : ''}`
       : envelope.backend,
     envelope.model,
-    `${number.format(envelope.tokens_in)}→${number.format(envelope.tokens_out)} tokens`,
+    formatTokens(envelope.tokens_in, envelope.tokens_out),
   ];
   if (envelope.tokens_per_second !== undefined) {
     parts.push(`${formatRate(envelope.tokens_per_second)} tok/s`);
@@ -102,6 +105,11 @@ export function residencyText(residency: Residency | null): string | undefined {
   // Never round a spill up to "all of it".
   const percent = share === 1 ? 100 : Math.min(99, Math.max(1, Math.round(share * 100)));
   return `${percent} % in VRAM${evicted}`;
+}
+
+/** `412→188 tokens`. */
+export function formatTokens(tokensIn: number, tokensOut: number): string {
+  return `${number.format(tokensIn)}→${number.format(tokensOut)} tokens`;
 }
 
 export function formatRate(rate: number): string {

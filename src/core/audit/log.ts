@@ -1,5 +1,6 @@
-import { appendFile, chmod, mkdir, open, rename, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setAsideFiles, unlessMissing } from './files';
 
 export const LOG_KINDS = [
   'call',
@@ -18,16 +19,22 @@ export interface LogEvent {
   [field: string]: unknown;
 }
 
-/** A line as it was read: others write to the same file, so nothing but `kind` and `ts` is certain. */
-export interface LogLine extends LogEvent {
-  ts: string;
+/** How large the log may become. Bytes. */
+export interface LogSizes {
+  /** The file is set aside when it has grown past this. */
+  file: number;
+  /** So much is kept of what was set aside, and the rest of a file that begins in it. */
+  kept: number;
 }
 
-/** The file is set aside as `.1` when it has grown past this. Bytes. */
-const ROTATE_BYTES = 20 * 1024 * 1024;
+const MB = 1024 * 1024;
+const SIZES: LogSizes = { file: 20 * MB, kept: 60 * MB };
 
 /** The size is looked at this many times while the file grows to its limit. */
 const ROTATE_CHECKS = 100;
+
+/** Whoever has taken longer than this to set the file aside has died over it. */
+const TAKEN_MS = 10_000;
 
 /**
  * The audit trail: one JSON line an event, appended in one write so that several processes can share the file.
@@ -37,23 +44,25 @@ export class AuditLog {
   readonly path: string;
   readonly #now: () => number;
   readonly #onProblem: (error: Error) => void;
-  readonly #rotateBytes: number;
+  readonly #sizes: LogSizes;
   #tail: Promise<void> = Promise.resolve();
   #ready = false;
   #failed = false;
   /** Characters written since the size was looked at; others write too. */
   #unchecked = Infinity;
+  /** The disk took only the beginning of a line. */
+  #isCut = false;
 
   constructor(
     path: string,
     now: () => number,
     onProblem: (error: Error) => void = () => {},
-    rotateBytes = ROTATE_BYTES,
+    sizes = SIZES,
   ) {
     this.path = path;
     this.#now = now;
     this.#onProblem = onProblem;
-    this.#rotateBytes = rotateBytes;
+    this.#sizes = sizes;
   }
 
   /** Appends one line. Returns at once; lines are written in order. */
@@ -73,7 +82,7 @@ export class AuditLog {
       if (!this.#ready) await this.#prepare();
       await this.#appendLine(line);
       this.#unchecked += line.length;
-      if (this.#unchecked >= this.#rotateBytes / ROTATE_CHECKS) await this.#rotate();
+      if (this.#unchecked >= this.#sizes.file / ROTATE_CHECKS) await this.#rotate();
       this.#failed = false;
     } catch (error) {
       this.#ready = false;
@@ -83,14 +92,24 @@ export class AuditLog {
   }
 
   async #appendLine(line: string): Promise<void> {
+    // One write and no more: between two of them another process may put a line of its own.
+    const bytes = Buffer.from(this.#isCut ? `\n${line}` : line);
+    const file = await this.#open();
     try {
-      await appendFile(this.path, line, { flag: 'a', mode: 0o600 });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      // Somebody deleted the folder.
-      await this.#prepare();
-      await appendFile(this.path, line, { flag: 'a', mode: 0o600 });
+      const { bytesWritten } = await file.write(bytes);
+      this.#isCut = bytesWritten < bytes.length;
+      if (this.#isCut) throw new Error('There was no room for the whole line.');
+    } finally {
+      await file.close();
     }
+  }
+
+  async #open(): Promise<FileHandle> {
+    const file = await unlessMissing(open(this.path, 'a', 0o600));
+    if (file) return file;
+    // Somebody deleted the folder.
+    await this.#prepare();
+    return open(this.path, 'a', 0o600);
   }
 
   async #prepare(): Promise<void> {
@@ -106,66 +125,47 @@ export class AuditLog {
     this.#ready = true;
   }
 
+  /** Windows refuses while others have the file open; then it goes on growing until the size is looked at again. */
   async #rotate(): Promise<void> {
     this.#unchecked = 0;
     try {
-      if ((await stat(this.path)).size < this.#rotateBytes) return;
-      await rename(this.path, `${this.path}.1`);
-    } catch (error) {
-      // Another window was quicker.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      if (await this.#isFull()) await this.#setAside();
+    } catch {
+      return;
     }
+  }
+
+  /**
+   * Whoever creates the file of the next number sets the log aside there, so that of several windows only one does, and
+   * no file that has lines is ever replaced.
+   */
+  async #setAside(): Promise<void> {
+    const latest = (await setAsideFiles(this.path)).at(-1);
+    if (latest?.size === 0 && this.#now() - latest.changedAt < TAKEN_MS) return;
+    const target = `${this.path}.${(latest?.number ?? 0) + 1}`;
+    await (await open(target, 'wx', 0o600)).close();
+    try {
+      // Since the first look another window may have set it aside under the number before.
+      if (await this.#isFull()) await rename(this.path, target);
+    } finally {
+      if ((await stat(target)).size === 0) await unlink(target);
+    }
+    // Whoever opens the log finds one, even an empty one.
     this.#ready = false;
+    await this.#prepare();
+    await this.#deleteOldest();
   }
-}
 
-/** How much of the end of the file is read. Bytes. */
-const TAIL_BYTES = 512 * 1024;
-
-/** The latest lines, newest first. Lines that others wrote are kept, lines that are no JSON are skipped. */
-export async function tailLog(path: string, limit: number): Promise<LogLine[]> {
-  const lines: LogLine[] = [];
-  // Right after a rotation the latest lines are in the file that was set aside.
-  for (const file of [path, `${path}.1`]) {
-    if (lines.length >= limit) break;
-    for (const line of (await readEnd(file, TAIL_BYTES)).split('\n').reverse()) {
-      if (lines.length >= limit) break;
-      const parsed = parseLogLine(line);
-      if (parsed) lines.push(parsed);
+  async #deleteOldest(): Promise<void> {
+    let kept = 0;
+    for (const { path, size, changedAt } of (await setAsideFiles(this.path)).reverse()) {
+      const isLeftOver = size === 0 && this.#now() - changedAt >= TAKEN_MS;
+      if (kept >= this.#sizes.kept || isLeftOver) await unlink(path);
+      kept += size;
     }
   }
-  return lines;
-}
 
-export function parseLogLine(line: string): LogLine | undefined {
-  if (!line.startsWith('{')) return undefined;
-  try {
-    const value = JSON.parse(line) as Partial<LogLine>;
-    return typeof value.kind === 'string' && typeof value.ts === 'string'
-      ? (value as LogLine)
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-async function readEnd(path: string, bytes: number): Promise<string> {
-  let file;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  }
-  try {
-    const { size } = await file.stat();
-    const length = Math.min(size, bytes);
-    const buffer = Buffer.alloc(length);
-    await file.read(buffer, 0, length, size - length);
-    const text = buffer.toString('utf8');
-    // The first line is likely cut.
-    return size > bytes ? text.slice(text.indexOf('\n') + 1) : text;
-  } finally {
-    await file.close();
+  async #isFull(): Promise<boolean> {
+    return (await stat(this.path)).size >= this.#sizes.file;
   }
 }

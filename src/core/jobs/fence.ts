@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 
 /**
  * Text from files is data, not instructions. It goes between two marks that the text cannot contain, and the
@@ -10,8 +10,9 @@ export interface Fenced {
   text: string;
 }
 
-export function fence(label: string, text: string, nonce = randomBytes(4).toString('hex')): Fenced {
-  const mark = text.includes(nonce) ? randomBytes(16).toString('hex') : nonce;
+/** Node has the bytes of a UUID at hand; others are a question to the system each time. */
+export function fence(label: string, text: string, nonce = randomUUID().slice(0, 8)): Fenced {
+  const mark = text.includes(nonce) ? randomUUID().replaceAll('-', '') : nonce;
   const open = `<<<${label} ${mark}>>>`;
   const close = `<<<END ${label} ${mark}>>>`;
   return { open, close, text: `${open}\n${text}\n${close}` };

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { InternError } from '../errors';
 import type { ChatMessage } from '../ollama/client';
 import type { GenerativeTier } from '../routing/tiers';
 
@@ -7,6 +8,8 @@ export interface Prompt {
   messages: ChatMessage[];
   /** Most tokens of the answer. */
   numPredict: number;
+  /** The JSON schema that the answer has to follow; absent: free text. */
+  format?: Record<string, unknown>;
 }
 
 /** What a job made of an answer. */
@@ -14,13 +17,12 @@ export interface Outcome<R> {
   result: R;
   /** Sentences for the envelope. */
   warnings?: string[];
+  /** Not all of the input was read. */
+  truncated?: boolean;
 }
 
-/**
- * One kind of work. Everything that surfaces show or accept is made from this, so that a job added to the registry
- * appears everywhere.
- */
-export interface Job<I extends z.ZodType = z.ZodType, R = unknown> {
+/** What every job says of itself, so that one added to the registry appears on every surface. */
+interface JobCard<I extends z.ZodType, R> {
   name: string;
   /** For menus and headings. */
   title: string;
@@ -29,21 +31,74 @@ export interface Job<I extends z.ZodType = z.ZodType, R = unknown> {
   version: number;
   tier: GenerativeTier;
   input: I;
+  /** The text of a result for people, in Markdown. */
+  show(result: R): string;
+}
+
+/** A job of one prompt and one answer. */
+export interface PromptJob<I extends z.ZodType = z.ZodType, R = unknown> extends JobCard<I, R> {
   temperature: number;
   /** Free text, shown while it is written: the budget is the longest silence. Otherwise it is the total. */
   streamed: boolean;
   prompt(input: z.output<I>): Prompt;
   parse(answer: string, input: z.output<I>): Outcome<R>;
-  /** The text of a result for people. */
-  show(result: R): string;
   /** The same input with about this share (0 to 1) of its text, from the start; absent when nothing can be left out. */
   shorten?(input: z.output<I>, share: number): z.output<I>;
 }
 
+/** A job of several prompts, such as one whose input is longer than a model's window. */
+export interface StepsJob<I extends z.ZodType = z.ZodType, R = unknown> extends JobCard<I, R> {
+  run(input: z.output<I>, steps: Steps): Promise<Outcome<R>>;
+}
+
+export type Job<I extends z.ZodType = z.ZodType, R = unknown> = PromptJob<I, R> | StepsJob<I, R>;
+
+/** One prompt of a job of several. */
+export interface Question extends Prompt {
+  temperature: number;
+  /** Shown while it is written, as the job's answer. Default: no. */
+  streamed?: boolean;
+}
+
+export interface Reply {
+  text: string;
+  /** `length`: the answer was cut at its limit. */
+  done_reason: string;
+}
+
+export type Settled<T> = { ok: true; value: T } | { ok: false; error: InternError };
+
+/** What a job of several prompts works with. Everything rejects with an InternError, and at once when cancelled. */
+export interface Steps {
+  ask(question: Question): Promise<Reply>;
+  /**
+   * An answer of a shape: the schema goes with the question and is checked. An answer that does not fit is sent back
+   * once with what is wrong with it; then it is a `server` error.
+   */
+  askFor<S extends z.ZodType>(question: Omit<Question, 'format'>, schema: S): Promise<z.output<S>>;
+  /** How many characters of text fit beside the words of this question and its answer. At least 0. */
+  room(question: Question): Promise<number>;
+  /**
+   * Works on items side by side, as many as the backend takes at once, and tells the progress under this name (`part`,
+   * `file`). A failed item does not end the others; when all fail, it rejects with the first failure.
+   */
+  map<T, R>(
+    items: readonly T[],
+    what: string,
+    work: (item: T, index: number) => Promise<R>,
+  ): Promise<Settled<R>[]>;
+  /** Unit vectors, made by the embed tier on this machine. */
+  embed(texts: readonly string[]): Promise<Float32Array[]>;
+}
+
 /** Keeps the types of input and result together while a job is written. */
-export function defineJob<I extends z.ZodType, R>(job: Job<I, R>): Job<I, R> {
+export function defineJob<I extends z.ZodType, R>(job: PromptJob<I, R>): PromptJob<I, R> {
   return job;
 }
 
-export type JobInput<J> = J extends Job<infer I> ? z.input<I> : never;
-export type JobResult<J> = J extends Job<z.ZodType, infer R> ? R : never;
+export function defineSteps<I extends z.ZodType, R>(job: StepsJob<I, R>): StepsJob<I, R> {
+  return job;
+}
+
+export type JobInput<J> = J extends { input: infer I extends z.ZodType } ? z.input<I> : never;
+export type JobResult<J> = J extends { show(result: infer R): string } ? R : never;

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineJob, type Job } from './job';
+import { defineJob, type PromptJob } from './job';
 import { dataRule, fence, plainName } from './fence';
 
 /** Words to tokens, with room for a sentence more than asked for. */
@@ -23,10 +23,10 @@ export interface Summary {
 }
 
 function defineSummary(
-  about: Pick<Job, 'name' | 'title' | 'description' | 'tier'>,
+  about: Pick<PromptJob, 'name' | 'title' | 'description' | 'tier'>,
   schema: SummaryInput,
   style: string,
-): Job<SummaryInput, Summary> {
+): PromptJob<SummaryInput, Summary> {
   return defineJob({
     ...about,
     version: 1,

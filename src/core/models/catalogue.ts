@@ -20,54 +20,75 @@ export interface ModelInfo {
 const CACHE_MS = 60 * 60 * 1000;
 export const MOST_NAMES = 8;
 
-interface Cached<T> {
-  value: Promise<T>;
-  at: number;
+/** What a server was asked, remembered for an hour. Those who ask at the same time share one question. */
+export class Remembered<T> {
+  readonly #clock: Clock;
+  readonly #entries = new Map<string, { value: Promise<T>; at: number }>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get(key: string, question: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    let entry = this.#entries.get(key);
+    if (!entry || this.#clock.monotonic() - entry.at >= CACHE_MS) {
+      const fresh = { value: question(), at: this.#clock.monotonic() };
+      entry = fresh;
+      this.#entries.set(key, fresh);
+      // A failure is not remembered.
+      fresh.value.catch(() => this.#entries.get(key) === fresh && this.#entries.delete(key));
+    }
+    return orAborted(entry.value, signal);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}
+
+/** The error with up to eight names that exist. */
+export function withNames(error: InternError, lead: string, names: string[]): InternError {
+  const available = names.slice(0, MOST_NAMES);
+  const more = names.length > MOST_NAMES ? ', …' : '';
+  return error.with({
+    hint: `${error.hint} ${lead}: ${available.join(', ')}${more}.`,
+    details: { available },
+  });
 }
 
 /** The server's models, remembered for an hour. */
 export class Catalogue {
   readonly #client: () => OllamaClient;
   readonly #clock: Clock;
-  #tags: Cached<TagsModel[]> | undefined;
-  readonly #info = new Map<string, Cached<ModelInfo>>();
+  readonly #tags: Remembered<TagsModel[]>;
+  readonly #info: Remembered<ModelInfo>;
 
-  constructor(client: () => OllamaClient, clock: Clock) {
+  constructor(
+    client: () => OllamaClient,
+    clock: Clock,
+    /** What the server is called in messages. */
+    private readonly server = 'Ollama',
+  ) {
     this.#client = client;
     this.#clock = clock;
+    this.#tags = new Remembered(clock);
+    this.#info = new Remembered(clock);
   }
 
   /** Forgets everything: after a pull, for another server, or because a person asked. */
   refresh(): void {
-    this.#tags = undefined;
+    this.#tags.clear();
     this.#info.clear();
   }
 
   /** The installed models. */
-  async list(signal?: AbortSignal): Promise<TagsModel[]> {
-    if (!this.#isFresh(this.#tags)) {
-      const entry = {
-        value: ask(this.#clock, (s) => this.#client().tags(s)),
-        at: this.#clock.monotonic(),
-      };
-      this.#tags = entry;
-      // A failure is not remembered.
-      entry.value.catch(() => this.#tags === entry && (this.#tags = undefined));
-    }
-    return orAborted((this.#tags as Cached<TagsModel[]>).value, signal);
+  list(signal?: AbortSignal): Promise<TagsModel[]> {
+    return this.#tags.get('', () => this.#question((s) => this.#client().tags(s)), signal);
   }
 
   /** What one model can do. A model that is not installed is a `model_missing` that names those that are. */
-  async info(model: string, signal?: AbortSignal): Promise<ModelInfo> {
-    const key = modelKey(model);
-    let entry = this.#info.get(key);
-    if (!this.#isFresh(entry)) {
-      const fresh = { value: this.#ask(model), at: this.#clock.monotonic() };
-      entry = fresh;
-      this.#info.set(key, fresh);
-      fresh.value.catch(() => this.#info.get(key) === fresh && this.#info.delete(key));
-    }
-    return orAborted((entry as Cached<ModelInfo>).value, signal);
+  info(model: string, signal?: AbortSignal): Promise<ModelInfo> {
+    return this.#info.get(modelKey(model), () => this.#ask(model), signal);
   }
 
   /** Up to eight names that exist, for an error about one that does not. */
@@ -83,17 +104,20 @@ export class Catalogue {
         hint: `Pull ${model} (ollama pull ${model}), then run this again.`,
       });
     }
-    const available = installed.slice(0, MOST_NAMES).map((m) => m.name);
-    const more = installed.length > MOST_NAMES ? ', …' : '';
-    return error.with({
-      hint: `${error.hint} Installed: ${available.join(', ')}${more}.`,
-      details: { available },
-    });
+    return withNames(
+      error,
+      'Installed',
+      installed.map((m) => m.name),
+    );
+  }
+
+  #question<T>(question: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return ask(this.#clock, question, undefined, this.server);
   }
 
   async #ask(model: string): Promise<ModelInfo> {
     try {
-      const answer = await ask(this.#clock, (signal) => this.#client().show(model, signal));
+      const answer = await this.#question((signal) => this.#client().show(model, signal));
       const info = answer.model_info ?? {};
       const architecture = info['general.architecture'];
       return {
@@ -111,10 +135,6 @@ export class Catalogue {
       }
       throw error;
     }
-  }
-
-  #isFresh(entry: { at: number } | undefined): boolean {
-    return entry !== undefined && this.#clock.monotonic() - entry.at < CACHE_MS;
   }
 }
 

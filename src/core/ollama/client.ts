@@ -1,6 +1,6 @@
 import { toInternError } from '../errors';
-import { Http, type HttpOptions, type SendOptions } from './http';
-import { LineDecoder } from './ndjson';
+import { Http, type HttpOptions, type LinesOptions, type Redact } from './http';
+import { parseLines } from './ndjson';
 import {
   embedSchema,
   psSchema,
@@ -20,6 +20,8 @@ export interface ChatMessage {
   images?: string[];
   tool_calls?: ToolCall[];
   tool_name?: string;
+  /** The `id` of the call that this message answers. */
+  tool_call_id?: string;
 }
 
 export interface ToolCall {
@@ -97,6 +99,8 @@ export interface StreamHandlers {
   onFirstLine?: () => void;
   onText?: (text: string) => void;
   onThinking?: (text: string) => void;
+  /** After all that one packet brought: a token, or many when they are written faster than they are read. */
+  onRead?: () => void;
 }
 
 export interface PullProgress {
@@ -233,98 +237,110 @@ export class OllamaClient {
     handlers: StreamHandlers,
     signal: AbortSignal | undefined,
   ): Promise<Answer> {
-    let content = '';
-    let thinking = '';
-    const toolCalls: ToolCall[] = [];
-    let last: StreamLine | undefined;
-    let first = true;
-    const isPartial = (): boolean => content !== '';
-
+    const reader = new AnswerReader(handlers);
     await this.#lines(
       path,
       { ...body, stream: true },
-      { model: body.model, signal },
-      (line) => {
-        if (first) {
-          first = false;
-          handlers.onFirstLine?.();
-        }
-        const piece = line.message ?? line;
-        const text = line.message ? line.message.content : line.response;
-        if (piece.thinking) {
-          thinking += piece.thinking;
-          handlers.onThinking?.(piece.thinking);
-        }
-        if (text) {
-          content += text;
-          handlers.onText?.(text);
-        }
-        // A call may come in any line, the last one included.
-        if (piece.tool_calls) toolCalls.push(...piece.tool_calls);
-        if (line.done) last = line;
-      },
-      isPartial,
+      { model: body.model, signal, isPartial: () => reader.isPartial },
+      (line) => reader.read(line),
+      handlers.onRead,
     );
-
-    if (!last) throw incompleteError(this.#http.context(body.model), isPartial());
-    return {
-      content,
-      thinking,
-      tool_calls: toolCalls,
-      model: last.model ?? body.model,
-      remote_host: last.remote_host,
-      done_reason: last.done_reason ?? '',
-      prompt_tokens: last.prompt_eval_count ?? 0,
-      output_tokens: last.eval_count ?? 0,
-      load_ms: ms(last.load_duration),
-      prompt_ms: ms(last.prompt_eval_duration),
-      output_ms: ms(last.eval_duration),
-    };
+    const answer = reader.answer(body.model);
+    if (!answer) throw incompleteError(this.#http.context(body.model), reader.isPartial);
+    return answer;
   }
 
-  async #lines(
+  #lines(
     path: string,
     body: object,
-    options: SendOptions,
+    options: LinesOptions,
     onLine: (line: StreamLine) => void,
-    isPartial: () => boolean = () => false,
+    onRead: () => void = noop,
   ): Promise<void> {
     const context = this.#http.context(options.model);
-    const { response, redact } = await this.#http.send('POST', path, body, options);
-    const decoder = new LineDecoder();
-    const handle = (text: string): void => {
-      const line = parseLine(text);
-      if (!line) throw protocolError(context, isPartial());
+    const isPartial = (): boolean => options.isPartial?.() ?? false;
+    const read = (line: unknown, redact: Redact): void => {
+      if (!isStreamLine(line)) throw protocolError(context, isPartial());
       if (line.error !== undefined) {
         const message = typeof line.error === 'string' ? line.error : JSON.stringify(line.error);
         throw streamError(redact(message), context, isPartial());
       }
+      onLine(line);
+    };
+    return this.#http.lines(path, body, options, (lines, redact) => {
       try {
-        onLine(line);
+        for (const line of parseLines(lines)) read(line, redact);
+        onRead();
       } catch (error) {
         // A listener's own failure says nothing about the connection.
         throw toInternError(error);
       }
-    };
-    try {
-      for await (const chunk of response.body) decoder.push(chunk as Uint8Array).forEach(handle);
-      decoder.end().forEach(handle);
-    } catch (error) {
-      throw this.#http.failure(error, options.signal, context, isPartial());
-    }
+    });
   }
 }
 
-function parseLine(text: string): StreamLine | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : undefined;
-  } catch {
-    return undefined;
+/** Gathers an answer from its lines. */
+class AnswerReader {
+  #content = '';
+  #thinking = '';
+  readonly #toolCalls: ToolCall[] = [];
+  #last: StreamLine | undefined;
+  #hasBegun = false;
+
+  constructor(private readonly handlers: StreamHandlers) {}
+
+  get isPartial(): boolean {
+    return this.#content !== '';
   }
+
+  read(line: StreamLine): void {
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      this.handlers.onFirstLine?.();
+    }
+    const piece = line.message ?? line;
+    const content = line.message ? line.message.content : line.response;
+    if (piece.thinking) {
+      this.#thinking += piece.thinking;
+      this.handlers.onThinking?.(piece.thinking);
+    }
+    if (content) {
+      this.#content += content;
+      this.handlers.onText?.(content);
+    }
+    // A call may come in any line, the last one included.
+    if (piece.tool_calls) this.#toolCalls.push(...piece.tool_calls);
+    if (line.done) this.#last = line;
+  }
+
+  /** undefined: it is not complete. */
+  answer(model: string): Answer | undefined {
+    const last = this.#last;
+    return (
+      last && {
+        content: this.#content,
+        thinking: this.#thinking,
+        tool_calls: this.#toolCalls,
+        model: last.model ?? model,
+        remote_host: last.remote_host,
+        done_reason: last.done_reason ?? '',
+        prompt_tokens: last.prompt_eval_count ?? 0,
+        output_tokens: last.eval_count ?? 0,
+        load_ms: ms(last.load_duration),
+        prompt_ms: ms(last.prompt_eval_duration),
+        output_ms: ms(last.eval_duration),
+      }
+    );
+  }
+}
+
+function isStreamLine(value: unknown): value is StreamLine {
+  return typeof value === 'object' && value !== null;
 }
 
 /** Ollama counts in nanoseconds. */
 function ms(nanoseconds: number | undefined): number {
   return (nanoseconds ?? 0) / 1e6;
 }
+
+function noop(): void {}

@@ -66,6 +66,64 @@ export const embedSchema = z.object({
   load_duration: count.default(0),
 });
 
+const window = z.number().positive().optional().catch(undefined);
+
+/** What an OpenAI-compatible server lists. vLLM, LM Studio, OpenRouter, Groq and llama.cpp tell windows, each in its way. */
+export const gatewayModelsSchema = z.object({
+  data: z
+    .array(
+      z.object({
+        id: z.string(),
+        max_model_len: window,
+        context_length: window,
+        context_window: window,
+        max_context_length: window,
+        meta: z.object({ n_ctx: window, n_ctx_train: window }).nullish().catch(undefined),
+      }),
+    )
+    .nullish()
+    .transform((models) => models ?? []),
+});
+
+const text = z.string().nullish();
+
+const delta = z
+  .object({
+    content: text,
+    // vLLM, llama.cpp and LiteLLM; the next is Ollama's and OpenRouter's.
+    reasoning_content: text,
+    reasoning: text,
+    tool_calls: z
+      .array(
+        z.object({
+          index: z.number().optional().catch(undefined),
+          id: text,
+          function: z.object({ name: text, arguments: z.unknown().optional() }).nullish(),
+        }),
+      )
+      .nullish(),
+  })
+  .nullish();
+
+/** One event of a streamed completion; `message` is that of one in one piece. */
+export const chunkSchema = z.object({
+  model: text,
+  choices: z.array(z.object({ delta, message: delta, finish_reason: text })).nullish(),
+  usage: z
+    .object({ prompt_tokens: count.default(0), completion_tokens: count.default(0) })
+    .nullish()
+    .catch(undefined),
+  // llama.cpp's. Milliseconds.
+  timings: z
+    .object({ prompt_ms: count.default(0), predicted_ms: count.default(0) })
+    .nullish()
+    .catch(undefined),
+});
+
+export type Chunk = z.infer<typeof chunkSchema>;
+export type Fragment = NonNullable<
+  NonNullable<NonNullable<Chunk['choices']>[number]['delta']>['tool_calls']
+>[number];
 export type TagsModel = z.infer<typeof tagsSchema>['models'][number];
 export type PsModel = z.infer<typeof psSchema>['models'][number];
 export type ShowAnswer = z.infer<typeof showSchema>;

@@ -28,17 +28,26 @@ export class Tokens {
     this.#known.set(new URL(baseUrl).origin, Promise.resolve(token));
   }
 
-  of(baseUrl: string): Promise<string | undefined> {
+  async of(baseUrl: string): Promise<string | undefined> {
     const { origin } = new URL(baseUrl);
-    let token = this.#known.get(origin);
-    if (!token) {
-      token = Promise.resolve(this.source(origin)).catch(() => {
-        this.#known.delete(origin);
-        return undefined;
-      });
-      this.#known.set(origin, token);
+    for (let asked = this.#find(origin); ;) {
+      const token = await asked;
+      // Another one may have been set while this one was looked up.
+      const latest = this.#known.get(origin);
+      if (latest === undefined || latest === asked) return token;
+      asked = latest;
     }
-    return token;
+  }
+
+  #find(origin: string): Promise<string | undefined> {
+    const known = this.#known.get(origin);
+    if (known) return known;
+    const asked = Promise.resolve(this.source(origin)).catch(() => {
+      if (this.#known.get(origin) === asked) this.#known.delete(origin);
+      return undefined;
+    });
+    this.#known.set(origin, asked);
+    return asked;
   }
 
   /** The headers of a request to that server: the extra ones, with its token. */

@@ -14,7 +14,7 @@ export type Verdict =
   | {
       kind: 'failure';
       reason: FailureReason;
-      /** The server named a time: opens at once, for so long. Milliseconds. */
+      /** The server named a time that is still to come: opens at once, for so long. Milliseconds. */
       openForMs?: number | undefined;
       /** Opens at once, without waiting for more failures. */
       atOnce?: boolean | undefined;
@@ -37,6 +37,8 @@ export type BreakerState = Readonly<
 export interface Ticket {
   readonly id: number;
   readonly epoch: number;
+  /** It was given though the state said no. */
+  readonly isForced?: true;
 }
 
 export const CLOSED: BreakerState = { kind: 'closed', epoch: 0, failures: 0 };
@@ -74,9 +76,9 @@ export function settle(
 ): BreakerState {
   const state = current(before, now);
   if (ticket.epoch !== state.epoch) return state;
-  const isProbe = state.kind === 'half_open' && state.probe === ticket.id;
-  const isForced = state.kind !== 'closed' && !isProbe;
-  if (isForced && verdict.kind !== 'success') return state;
+  const isAdmitted =
+    state.kind === 'closed' || (state.kind === 'half_open' && state.probe === ticket.id);
+  if (!isAdmitted && !(ticket.isForced && verdict.kind === 'success')) return state;
   const epoch = state.epoch + 1;
   switch (verdict.kind) {
     case 'success':
@@ -88,9 +90,11 @@ export function settle(
       return state.kind === 'half_open' ? { ...state, probe: undefined } : state;
     case 'failure': {
       const failures = state.kind === 'closed' ? state.failures + 1 : OPENS_AFTER;
-      const opens = failures >= OPENS_AFTER || verdict.atOnce || verdict.openForMs;
+      // A time that is over already names none.
+      const named = Math.max(0, verdict.openForMs ?? 0);
+      const opens = failures >= OPENS_AFTER || verdict.atOnce || named > 0;
       if (!opens && state.kind === 'closed') return { ...state, failures };
-      const forMs = verdict.openForMs || OPEN_MS;
+      const forMs = named || OPEN_MS;
       return { kind: 'open', epoch, reason: verdict.reason, since: now, forMs };
     }
   }
@@ -111,13 +115,14 @@ export class Breaker {
   #state: BreakerState = CLOSED;
   #ids = 0;
 
+  /** `onChange` is told once of every change of kind; of the one that time makes, when somebody looks. */
   constructor(
     private readonly clock: Clock,
     private readonly onChange: (status: BreakerStatus, before: BreakerStatus) => void = () => {},
   ) {}
 
   get status(): BreakerStatus {
-    return this.#describe(current(this.#state, this.clock.monotonic()));
+    return this.#describe(this.#look());
   }
 
   /** Leave to send a call, to be handed back with `settle`; undefined: not now. */
@@ -129,14 +134,15 @@ export class Breaker {
 
   /** Leave to send whatever the state, when nothing else is left to ask: then only its success counts. */
   force(): Ticket {
-    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch };
+    return this.admit() ?? { id: ++this.#ids, epoch: this.#state.epoch, isForced: true };
   }
 
   /** Whether nothing has changed since the ticket was given: a call may have queued meanwhile. */
   isCurrent(ticket: Ticket): boolean {
-    return current(this.#state, this.clock.monotonic()).epoch === ticket.epoch;
+    return this.#look().epoch === ticket.epoch;
   }
 
+  /** To be called once for each ticket. */
   settle(ticket: Ticket, verdict: Verdict): void {
     this.#become(settle(this.#state, ticket, verdict, this.clock.monotonic()));
   }
@@ -154,11 +160,17 @@ export class Breaker {
 
   /** The person does not want to wait: the next call is the probe. */
   retryNow(): void {
-    const state = current(this.#state, this.clock.monotonic());
+    const state = this.#look();
     if (state.kind === 'open') {
       const { epoch, reason } = state;
       this.#become({ kind: 'half_open', epoch: epoch + 1, reason, probe: undefined });
     }
+  }
+
+  /** The state as it is now. It is kept, or a clock that goes back could undo what was seen. */
+  #look(): BreakerState {
+    this.#become(current(this.#state, this.clock.monotonic()));
+    return this.#state;
   }
 
   #become(state: BreakerState): void {
@@ -173,9 +185,13 @@ export class Breaker {
       state: state.kind,
       failures: state.kind === 'closed' ? state.failures : 0,
       ...('reason' in state && { reason: state.reason }),
-      ...(state.kind === 'open' && {
-        retry_in_ms: Math.max(0, state.since + state.forMs - this.clock.monotonic()),
-      }),
+      ...(state.kind === 'open' && { retry_in_ms: this.#remaining(state) }),
     };
+  }
+
+  /** Never more than the whole time, for a clock that went back or by rounding. */
+  #remaining({ since, forMs }: Extract<BreakerState, { kind: 'open' }>): number {
+    const elapsed = this.clock.monotonic() - since;
+    return Math.min(forMs, Math.max(0, forMs - elapsed));
   }
 }

@@ -28,6 +28,8 @@ export interface Prompted {
   /** Most tokens of the answer. */
   numPredict: number;
   temperature: number;
+  /** The JSON schema that the answer has to follow. */
+  format?: Record<string, unknown> | undefined;
   /** true: the budget is the longest silence. false: the budget is the total. */
   streamed: boolean;
 }
@@ -48,7 +50,9 @@ export type Phase =
   | { phase: 'queued'; position: number }
   | { phase: 'loading'; model: string; elapsed_ms: number; expected_ms: number | undefined }
   | { phase: 'reading'; model: string }
-  | { phase: 'writing'; model: string; tokens: number };
+  | { phase: 'writing'; model: string; tokens: number }
+  /** Of a job of many prompts: `part`, 3 of 12 done. */
+  | { phase: 'steps'; what: string; done: number; total: number };
 
 /** Who waits for one attempt. */
 export interface AttemptListener {
@@ -75,6 +79,8 @@ export function phaseText(phase: Phase): string {
     }
     case 'reading':
       return `${phase.model} is reading`;
+    case 'steps':
+      return `${phase.what} ${Math.min(phase.done + 1, phase.total)} of ${phase.total}`;
     case 'writing':
       return `writing, ${phase.tokens} ${phase.tokens === 1 ? 'token' : 'tokens'}`;
   }

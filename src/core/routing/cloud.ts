@@ -68,7 +68,7 @@ export function resolveCloud(
 
 /** Whether an address is Ollama Cloud's own. */
 export function isCloudHost(baseUrl: string): boolean {
-  return /(?:^|\.)ollama\.com$/i.test(new URL(baseUrl).hostname);
+  return /(?:^|\.)ollama\.com\.?$/i.test(new URL(baseUrl).hostname);
 }
 
 /** Where the key of the environment belongs: to no other host. */
@@ -76,11 +76,16 @@ export function environmentKey(origin: string, env: Environment): string | undef
   const key = env['OLLAMA_API_KEY']?.trim();
   if (!key) return undefined;
   try {
-    const host = parseHost(env['OLLAMA_CLOUD_HOST']?.trim() || CLOUD_HOST);
+    const host = cloudAddress(env['OLLAMA_CLOUD_HOST']?.trim() || CLOUD_HOST);
     return new URL(host).origin === origin ? key : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Base URL of a cloud; without a scheme it is https, for a key goes there. */
+function cloudAddress(text: string): string {
+  return parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`);
 }
 
 const YES = /^(?:1|true|yes|on)$/i;
@@ -90,14 +95,16 @@ function chooseMode(
   env: Environment,
   problems: ConfigProblem[],
 ): CloudMode {
-  const wanted = text(settings.mode)?.trim();
-  if (!wanted) return YES.test(env['OLLAMA_CLOUD_PRIMARY']?.trim() ?? '') ? 'primary' : 'off';
+  const wanted = given(settings.mode);
+  if (wanted === undefined) {
+    return YES.test(env['OLLAMA_CLOUD_PRIMARY']?.trim() ?? '') ? 'primary' : 'off';
+  }
   const mode = CLOUD_MODES.find((m) => m === wanted);
   if (!mode) {
     problems.push(
       problem(
         'cloud.mode',
-        `"${wanted}" is not a cloud mode: ${CLOUD_MODES.join(', ')}. It is off.`,
+        `${JSON.stringify(wanted)} is not a cloud mode: ${CLOUD_MODES.join(', ')}. It is off.`,
       ),
     );
   }
@@ -109,18 +116,24 @@ function chooseHost(
   env: Environment,
   problems: ConfigProblem[],
 ): string | undefined {
-  const wanted = text(settings.host)?.trim() || env['OLLAMA_CLOUD_HOST']?.trim() || CLOUD_HOST;
+  const wanted = given(settings.host) ?? (env['OLLAMA_CLOUD_HOST']?.trim() || CLOUD_HOST);
   const off = (why: string): undefined => {
     problems.push(problem('cloud.host', `${why} The cloud stays off.`));
   };
+  if (typeof wanted !== 'string') return off("The cloud's address is not text.");
   try {
-    const host = parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(wanted) ? wanted : `https://${wanted}`);
+    const host = cloudAddress(wanted);
     return mayCarryToken(host)
       ? host
       : off(`The cloud's address ${hostLabel(host)} is plain HTTP, where others can read the key.`);
   } catch (error) {
     return off(error instanceof InternError ? error.message : String(error));
   }
+}
+
+/** What somebody wrote, of whatever type; undefined: nothing. */
+function given(value: unknown): unknown {
+  return (typeof value === 'string' ? value.trim() || undefined : value) ?? undefined;
 }
 
 function modelName(
@@ -171,17 +184,15 @@ function budget(
   env: Environment,
   problems: ConfigProblem[],
 ): number {
-  const own = settings.budgets?.[tier];
+  const setting = `cloud.budgets.${tier}`;
+  const report = (what: string): void =>
+    void problems.push(problem(setting, `${what} ${REMOTE_BUDGET_MS[tier] / 1000} s are used.`));
+  const own = settings.budgets?.[tier] ?? undefined;
   if (positive(own)) return own * 1000;
   const name = `INTERN_CLOUD_TIMEOUT_${tier.toUpperCase()}_MS`;
   const variable = env[name]?.trim();
-  if (!variable) return REMOTE_BUDGET_MS[tier];
-  if (positive(Number(variable))) return Number(variable);
-  problems.push(
-    problem(
-      `cloud.budgets.${tier}`,
-      `${name} must be a number of milliseconds. ${REMOTE_BUDGET_MS[tier]} is used.`,
-    ),
-  );
+  if (own !== undefined) report(`ollamaIntern.${setting} must be a number of seconds.`);
+  else if (positive(Number(variable))) return Number(variable);
+  else if (variable) report(`${name} must be a number of milliseconds.`);
   return REMOTE_BUDGET_MS[tier];
 }

@@ -1,15 +1,19 @@
 import type { Clock, Timer } from '../clock';
 import { cancelledError, InternError } from '../errors';
 
+/** When a timer is later than this, the machine slept or hung. Milliseconds. */
+const SLEPT_MS = 5000;
+
 /**
  * One abort signal for a call: aborts with a reason when its time is over or when the caller cancels.
- * Re-arming is two assignments, so that every token of a fast stream can afford it.
+ * Re-arming is a few assignments, so that every token of a fast stream can afford it.
  */
 export class Deadline {
   readonly #controller = new AbortController();
   readonly #clock: Clock;
   readonly #parent: AbortSignal | undefined;
   #timer: Timer | undefined;
+  #armedMs = 0;
   #expiresAt = Infinity;
   /** When the timer fires: no later than the armed time. */
   #wakesAt = Infinity;
@@ -41,6 +45,7 @@ export class Deadline {
   }
 
   #expireIn(ms: number): void {
+    this.#armedMs = ms;
     this.#expiresAt = this.#clock.monotonic() + ms;
     if (this.#timer && this.#wakesAt <= this.#expiresAt) return;
     this.#timer?.cancel();
@@ -69,8 +74,11 @@ export class Deadline {
     this.#wakesAt = this.#clock.monotonic() + ms;
     return this.#clock.setTimeout(() => {
       this.#timer = undefined;
-      const left = this.#expiresAt - this.#clock.monotonic();
-      if (left === Infinity) return;
+      if (this.#expiresAt === Infinity) return;
+      const now = this.#clock.monotonic();
+      // Whoever has to answer slept as well, and gets the whole time again.
+      if (now - this.#wakesAt > SLEPT_MS) this.#expiresAt = now + this.#armedMs;
+      const left = this.#expiresAt - now;
       if (left > 0) this.#timer = this.#startTimer(left);
       else {
         this.#expiresAt = Infinity;
@@ -115,13 +123,14 @@ export async function ask<T>(
   clock: Clock,
   question: (signal: AbortSignal) => Promise<T>,
   parent?: AbortSignal,
+  server = 'Ollama',
 ): Promise<T> {
   const deadline = new Deadline(clock, parent);
   deadline.arm(QUESTION_MS, () =>
     deadline.abort(
       new InternError({
         code: 'timeout',
-        message: 'Ollama accepted the connection but did not answer in 10 s.',
+        message: `${server} accepted the connection but did not answer in 10 s.`,
         hint: 'It may be stuck: look at its log, or restart it.',
         retryable: true,
         actions: [{ kind: 'retry' }],

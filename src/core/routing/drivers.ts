@@ -16,6 +16,8 @@ import type { Target } from './route';
 export interface Ready {
   /** Tokens, prompt and answer together. */
   numCtx: number;
+  /** Nobody said how large the window is, and it cannot be set. */
+  isGuess?: boolean;
   /** Where the model really runs: the local server may pass a call on to the cloud. */
   ranIn: Backend;
   run: (call: Prompted, listener: AttemptListener) => Promise<BackendAnswer>;
@@ -105,9 +107,7 @@ export class CloudDriver implements Driver {
     const wireModel = cloudBaseName(model);
     const info = await this.catalogue.info(wireModel, signal).catch((thrown: unknown) => {
       // A stand-in for the cloud may tell nothing about its models.
-      if (thrown instanceof InternError && thrown.code === 'server' && isClientError(thrown)) {
-        return unknownModel(wireModel);
-      }
+      if (isUnknownPage(thrown)) return unknownModel(wireModel);
       throw thrown;
     });
     canWrite(info);
@@ -168,9 +168,12 @@ export class NoDriver implements Driver {
   }
 }
 
-function isClientError({ details }: InternError): boolean {
-  const status = details.status ?? 0;
-  return status >= 400 && status < 500 && status !== 429;
+function isUnknownPage(error: unknown): boolean {
+  return (
+    error instanceof InternError &&
+    error.code !== 'model_missing' &&
+    [404, 405, 501].includes(error.details.status ?? 0)
+  );
 }
 
 function unknownModel(name: string): ModelInfo {
@@ -199,6 +202,7 @@ function remotely(
       : Math.min(wanted, info.contextLength ?? Infinity);
   return {
     numCtx,
+    isGuess: ranIn === 'gateway' && info.contextLength === undefined,
     ranIn,
     run: (call, listener) =>
       runRemotely(

@@ -9,12 +9,11 @@ import { ask, Deadline, orAborted } from './deadline';
 import type { LoadTimes } from './loads';
 import { DEFAULT_REPEAT_PENALTY } from './profiles';
 import type { Residency, ResidencyTracker } from './residency';
+import { Writing } from './writing';
 
 /** A load that takes longer than this is shown. Milliseconds. */
 const SHOW_LOADING_AFTER_MS = 300;
 const LOADING_TICK_MS = 1_000;
-/** Progress and the re-arming of the silence need no finer grain. Milliseconds. */
-const TELL_WRITING_EVERY_MS = 50;
 /** A look at the server's memory is good for this long: what runs through at once shares one. Milliseconds. */
 const LOOK_IS_FRESH_MS = 1_000;
 /** A resident model answers a load request at once; slower than this and it is really loading. Milliseconds. */
@@ -107,14 +106,12 @@ class Attempt {
   #loadMs = 0;
   #queuedMs = 0;
   #sentAt = 0;
-  #firstTokenAt: number | undefined;
   #answering = false;
   #budgetStarted = false;
   #rivals: InLine[] | undefined;
   /** What was in the line before this call. */
   readonly #ahead: Promise<void>[];
-  #tokens = 0;
-  #toldAt = -Infinity;
+  readonly #writing: Writing;
   #over = false;
   #endProbe: () => void = noop;
 
@@ -128,6 +125,9 @@ class Attempt {
     private readonly line: ReadonlySet<InLine>,
     private readonly loading: Set<Promise<void>>,
   ) {
+    const { model, tier } = target;
+    const { budgetMs } = tier;
+    this.#writing = new Writing(d.clock, deadline, call, { model, budgetMs }, listener);
     this.#ahead = [...line].filter((other) => other !== own).map(({ done }) => done);
   }
 
@@ -149,8 +149,9 @@ class Attempt {
           looked = this.#look();
           this.#begin();
         },
-        onText: (text) => this.#text(text),
-        onThinking: () => this.#progress(),
+        onText: (text) => this.#writing.onText(text),
+        onThinking: () => this.#writing.onThinking(),
+        onRead: () => this.#writing.onRead(),
       },
       this.deadline.signal,
     );
@@ -161,7 +162,8 @@ class Attempt {
       residency: (await looked) ? this.#readResidency() : null,
       load_ms: Math.round(this.#loadMs + answer.load_ms),
       first_token_ms:
-        this.#firstTokenAt && Math.round(this.#firstTokenAt - this.#sentAt - this.#queuedMs),
+        this.#writing.firstTokenAt &&
+        Math.round(this.#writing.firstTokenAt - this.#sentAt - this.#queuedMs),
       queued_ms: Math.round(this.#queuedMs),
     };
   }
@@ -188,6 +190,7 @@ class Attempt {
     return {
       model: target.model,
       messages: call.messages,
+      format: call.format,
       options: this.#options(),
       keep_alive: target.keepAlive,
       // A model that can think does so unless told not to, and spends the answer's tokens on it.
@@ -358,25 +361,9 @@ class Attempt {
     return true;
   }
 
-  #text(text: string): void {
-    this.#firstTokenAt ??= this.d.clock.monotonic();
-    this.#progress();
-    this.listener.onDelta(text);
-  }
-
-  /** Runs for every token: what costs more than an addition happens now and then. */
-  #progress(): void {
-    this.#tokens++;
-    const now = this.d.clock.monotonic();
-    if (now - this.#toldAt < TELL_WRITING_EVERY_MS) return;
-    this.#toldAt = now;
-    if (this.call.streamed) this.deadline.extend(this.target.tier.budgetMs);
-    this.listener.onPhase({ phase: 'writing', model: this.target.model, tokens: this.#tokens });
-  }
-
   #timeOut(): void {
     const seconds = Math.round(this.target.tier.budgetMs / 1000);
-    const started = this.#firstTokenAt !== undefined;
+    const started = this.#writing.firstTokenAt !== undefined;
     this.deadline.abort(
       new InternError({
         code: 'timeout',

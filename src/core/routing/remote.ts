@@ -6,9 +6,7 @@ import type { ChatRequest, OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
 import { Deadline } from './deadline';
 import { DEFAULT_REPEAT_PENALTY } from './profiles';
-
-/** Progress and the re-arming of the silence need no finer grain. Milliseconds. */
-const TELL_WRITING_EVERY_MS = 50;
+import { Writing } from './writing';
 
 export type ChatClient = Pick<OllamaClient, 'chat' | 'baseUrl'>;
 
@@ -39,30 +37,19 @@ export async function runRemotely(
 ): Promise<BackendAnswer> {
   const deadline = new Deadline(clock, listener.signal);
   const sentAt = clock.monotonic();
-  let firstTokenAt: number | undefined;
-  let tokens = 0;
-  let toldAt = -Infinity;
-  const timeOut = (): void => deadline.abort(timeoutError(target, firstTokenAt !== undefined));
-  const progress = (): void => {
-    tokens++;
-    const now = clock.monotonic();
-    if (now - toldAt < TELL_WRITING_EVERY_MS) return;
-    toldAt = now;
-    if (call.streamed) deadline.extend(target.budgetMs);
-    listener.onPhase({ phase: 'writing', model: target.label, tokens });
-  };
+  const { label: model, budgetMs } = target;
+  const writing = new Writing(clock, deadline, call, { model, budgetMs }, listener);
+  const timeOut = (): void =>
+    deadline.abort(timeoutError(target, writing.firstTokenAt !== undefined));
   try {
-    listener.onPhase({ phase: 'reading', model: target.label });
-    deadline.arm(target.budgetMs, timeOut);
+    listener.onPhase({ phase: 'reading', model });
+    deadline.arm(budgetMs, timeOut);
     const answer = await client.chat(
       request(call, target),
       {
-        onText: (text) => {
-          firstTokenAt ??= clock.monotonic();
-          progress();
-          listener.onDelta(text);
-        },
-        onThinking: progress,
+        onText: (text) => writing.onText(text),
+        onThinking: () => writing.onThinking(),
+        onRead: () => writing.onRead(),
       },
       deadline.signal,
     );
@@ -70,7 +57,7 @@ export async function runRemotely(
       answer,
       residency: null,
       load_ms: 0,
-      first_token_ms: firstTokenAt === undefined ? undefined : Math.round(firstTokenAt - sentAt),
+      first_token_ms: writing.firstTokenAt && Math.round(writing.firstTokenAt - sentAt),
       queued_ms: 0,
     };
   } finally {
@@ -83,6 +70,7 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
   return {
     model,
     messages: call.messages,
+    format: call.format,
     options: {
       num_ctx: numCtx,
       num_predict: call.numPredict,

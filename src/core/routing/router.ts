@@ -4,6 +4,7 @@ import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
 import type { Breaker, Verdict } from './breaker';
 import type { BackendAnswer, Call, CallListener } from './call';
+import { orAborted } from './deadline';
 import type { Driver, Ready } from './drivers';
 import type { Limiter } from './limiter';
 import { outcomeOf } from './outcome';
@@ -29,7 +30,8 @@ export interface Routed extends BackendAnswer {
   /** Where the model ran. */
   ranIn: Backend;
   attempts: Attempt[];
-  numCtx: number;
+  /** undefined: it is not known. */
+  numCtx: number | undefined;
   /** Set when a backend before this one was to answer. */
   degrade_reason: DegradeReason | undefined;
 }
@@ -46,6 +48,8 @@ interface Dependencies {
   gates: Readonly<Record<Backend, Gate>>;
   /** Whether calls may still go there: consent may be withdrawn while one waits. */
   isAllowed: (backend: Backend) => boolean;
+  /** Whether that server is still the backend's: how another one does says nothing about it. */
+  isServing: (backend: Backend, host: string) => boolean;
   /** Takes in a server's count of a prompt that proved too long. */
   correct: (model: string, promptTokens: number) => void;
   /** How an attempt ended; an error only when it says something about the backend. */
@@ -81,7 +85,8 @@ export class Walk {
   readonly #skipped: Target[] = [];
   /** Why the route moved on from its first target. */
   #degraded: DegradeReason | undefined;
-  #left: { target: Target; reason: string } | undefined;
+  /** Targets that were left since the last one was reached. */
+  #left: { target: Target; reason: string }[] = [];
   #queuedMs = 0;
   #timeouts = 0;
 
@@ -115,6 +120,8 @@ export class Walk {
   async #lesserTiers(): Promise<Routed | undefined> {
     const slow = this.#failed.at(-1);
     if (this.#timeouts !== 1 || slow?.error.code !== 'timeout' || this.call.model) return undefined;
+    // Whatever was passed over since: it is the slow one that is left.
+    this.#left = this.#left.filter((left) => left.target === slow.target);
     for (const target of lesserTargets(this.setup.config, slow.target)) {
       const answer = await this.#try(target, target.backend === 'local');
       if (answer) return answer;
@@ -137,27 +144,38 @@ export class Walk {
     let shown = false;
     let ranIn = target.backend;
     let release: (() => void) | undefined;
+    const driver = this.setup.drivers[target.backend];
+    const isServing = (): boolean => this.d.isServing(target.backend, driver.host);
+    // A call that began under an older state has no say in what is known now.
+    const tell = (error: InternError | undefined): void => {
+      if (ticket && breaker.isCurrent(ticket) && isServing()) {
+        this.d.onAttempt(target.backend, error);
+      }
+    };
+    /** What the person decided and the others learned while this call waited holds for it too. */
+    const mayGo = (goesTo: Backend): boolean => {
+      if (!isAllowed(goesTo)) return false;
+      if (force || !ticket || breaker.isCurrent(ticket)) return true;
+      ticket = breaker.admit();
+      if (!ticket) this.#skip(target);
+      return ticket !== undefined;
+    };
     try {
       release = await limiter.acquire(this.listener.signal, (position) =>
         this.listener.onPhase({ phase: 'queued', position }),
       );
       startedAt = clock.monotonic();
       this.#queuedMs += startedAt - queuedAt;
-      if (!isAllowed(target.backend)) return undefined;
-      if (!force && !breaker.isCurrent(ticket)) {
-        // What the others learned while this call waited holds for it too.
-        ticket = breaker.admit();
-        if (!ticket) return this.#skip(target);
-      }
-      const driver = this.setup.drivers[target.backend];
-      const ready = await driver.ready(target, this.setup.config, this.listener.signal);
+      if (!mayGo(target.backend)) return undefined;
+      const ready = await driver.ready(target, this.#config, this.listener.signal);
       ranIn = ready.ranIn;
+      if (!mayGo(ranIn)) return undefined;
       this.listener.onTarget(target, ranIn);
       const answer = await this.#ask(target, ready, () => (shown = true)).catch((thrown: unknown) =>
         this.#explain(thrown, driver),
       );
       verdict = { kind: 'success' };
-      this.d.onAttempt(target.backend, undefined);
+      tell(undefined);
       this.#record(ranIn, target, 'answer', startedAt);
       return {
         ...answer,
@@ -165,14 +183,19 @@ export class Walk {
         target,
         ranIn,
         attempts: this.#attempts,
-        numCtx: ready.numCtx,
+        numCtx: ready.isGuess ? undefined : ready.numCtx,
         degrade_reason: this.#isFirstChoice(target) ? undefined : this.#degraded,
       };
     } catch (thrown) {
       const error = toInternError(thrown);
+      if (error.code === 'config' && !isAllowed(ranIn)) return undefined;
       const outcome = outcomeOf(error, shown);
-      verdict = outcome.verdict;
-      if (outcome.reason) this.d.onAttempt(target.backend, error);
+      // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
+      const blamed = error.code === 'unreachable' ? target.backend : ranIn;
+      if (blamed === target.backend) {
+        verdict = outcome.verdict;
+        if (outcome.reason) tell(error);
+      }
       if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
       const before = this.#failed.at(-1);
       // The next window may be smaller than the first: what failed before is the better story then.
@@ -181,11 +204,11 @@ export class Walk {
       if (tooLongHere) return undefined;
       this.#failed.push({ target, error });
       if (error.code === 'timeout') this.#timeouts++;
-      this.#leave(target, `${target.backend}_${outcome.reason ?? 'unreachable'}`);
+      this.#leave(target, `${blamed}_${outcome.reason ?? 'unreachable'}`);
       return undefined;
     } finally {
       release?.();
-      if (ticket) breaker.settle(ticket, verdict);
+      if (ticket) breaker.settle(ticket, isServing() ? verdict : { kind: 'none' });
     }
   }
 
@@ -219,7 +242,14 @@ export class Walk {
   /** The catalogue knew the model, so one that is missing now has been removed since. */
   async #explain(thrown: unknown, driver: Driver): Promise<never> {
     const missing = thrown instanceof InternError && thrown.code === 'model_missing';
-    throw missing ? await driver.explainMissing(thrown) : thrown;
+    throw missing ? await orAborted(driver.explainMissing(thrown), this.listener.signal) : thrown;
+  }
+
+  /** The call's own, without what has been forbidden since. */
+  get #config(): Config {
+    const { config } = this.setup;
+    if (this.d.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   #skip(target: Target): undefined {
@@ -230,7 +260,7 @@ export class Walk {
 
   #leave(target: Target, reason: string): void {
     this.#degraded ??= reason as DegradeReason;
-    this.#left = { target, reason };
+    this.#left.push({ target, reason });
   }
 
   /** Whether the answer comes from where the route began; a lesser tier there is told as `fallback_from`. */
@@ -241,9 +271,10 @@ export class Walk {
 
   /** A prompt for the target is there, so it is really sent. */
   #arriveAt(target: Target): void {
-    const left = this.#left;
-    this.#left = undefined;
-    if (!left || left.target === target) return;
+    // One that is asked after all was not left.
+    const left = this.#left.findLast((l) => l.target !== target);
+    this.#left = [];
+    if (!left) return;
     const move = { from: left.target, to: target, reason: left.reason };
     if (left.target.backend === target.backend && left.target.tier !== target.tier) {
       this.d.onTierFallback(move);

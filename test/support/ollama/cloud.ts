@@ -45,6 +45,15 @@ export const cloudModels: readonly ModelDefinition[] = [
     contextLength: 262_144,
     embeddingLength: 6144,
   }),
+  defineModel({
+    name: 'minimax-m3',
+    parameterSize: '230.0B',
+    family: 'minimax',
+    quantization: 'FP8',
+    capabilities: ['completion', 'tools'],
+    contextLength: 204_800,
+    embeddingLength: 3072,
+  }),
 ];
 
 /** Not there at all: embeddings, and everything that has to do with a machine of one's own. */

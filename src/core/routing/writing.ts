@@ -1,0 +1,43 @@
+import type { Clock } from '../clock';
+import type { AttemptListener, Prompted } from './call';
+import type { Deadline } from './deadline';
+
+/** Progress and the re-arming of the silence need no finer grain. Milliseconds. */
+const TELL_EVERY_MS = 50;
+
+/** An answer while it is written: hands on its text, tells how far it is, and re-arms the silence it may keep. */
+export class Writing {
+  /** Monotonic milliseconds of the first text; undefined: none yet. */
+  firstTokenAt: number | undefined;
+  #tokens = 0;
+  #toldAt = -Infinity;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly deadline: Deadline,
+    private readonly call: Pick<Prompted, 'streamed'>,
+    private readonly target: { model: string; budgetMs: number },
+    private readonly listener: AttemptListener,
+  ) {}
+
+  onText(text: string): void {
+    this.#tokens++;
+    this.firstTokenAt ??= this.clock.monotonic();
+    this.listener.onDelta(text);
+  }
+
+  onThinking(): void {
+    this.#tokens++;
+  }
+
+  /** After all that one packet brought. */
+  onRead(): void {
+    if (this.#tokens === 0) return;
+    const now = this.clock.monotonic();
+    if (now - this.#toldAt < TELL_EVERY_MS) return;
+    this.#toldAt = now;
+    const { model, budgetMs } = this.target;
+    if (this.call.streamed) this.deadline.extend(budgetMs);
+    this.listener.onPhase({ phase: 'writing', model, tokens: this.#tokens });
+  }
+}
