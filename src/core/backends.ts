@@ -262,9 +262,12 @@ export class Backends {
 
   /** What was held against a backend is over. */
   #forgive(backend: Backend): void {
+    const before = this.gates[backend].breaker.status;
+    const had = this.#errors.delete(backend);
     this.#forgiven[backend]++;
-    this.#errors.delete(backend);
     this.gates[backend].breaker.reset();
+    // The breaker itself tells only of another state.
+    if (had && before.state === 'closed') this.#tell(backend, before);
   }
 
   #newGate(backend: Backend): Gate {
