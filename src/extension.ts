@@ -20,7 +20,7 @@ export interface Api {
   intern: Intern;
 }
 
-/** Builds the core and hands it to each surface. Sends nothing: the first request is the first call's. */
+/** Builds the core and hands it to each surface. Sends nothing unless models are to be loaded at the start. */
 export function activate(context: vscode.ExtensionContext): Api {
   const tokens = serverTokens(context.secrets);
   const keys = cloudKeys(context.secrets);
@@ -89,5 +89,8 @@ export function activate(context: vscode.ExtensionContext): Api {
     }),
     { dispose: () => void intern.dispose() },
   );
+  const { prewarm } = intern.config;
+  // The log has what failed; whoever wants to know at once runs the command.
+  if (prewarm.length > 0) void intern.models.prewarm(prewarm).catch(() => undefined);
   return { intern };
 }

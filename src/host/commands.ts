@@ -7,7 +7,7 @@ import { type Drafts, registerDraftCommands } from './drafts';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import type { LogDocuments } from './log';
 import { selectProfile } from './profilePicker';
-import { pullModel, startServer } from './server';
+import { loadModels, pullModel, startServer } from './server';
 import type { ServerSecrets } from './serverSecrets';
 import { fileSource, selectedSource, type Source } from './sources';
 
@@ -75,6 +75,7 @@ export function registerCommands({
     [COMMANDS.selectProfile]: () => selectProfile(intern),
     [COMMANDS.pullModel]: (model?: unknown) =>
       pullModel(intern, typeof model === 'string' ? model : undefined),
+    [COMMANDS.loadModels]: () => loadModels(intern),
     [COMMANDS.startServer]: () => startServer(intern),
     [COMMANDS.setServerToken]: () => tokens.ask(intern),
     [COMMANDS.clearServerToken]: () => tokens.clear(intern),

@@ -45,6 +45,7 @@ export function readSettings(): Settings {
     budgets: perTier<number>('budgets'),
     maxConcurrent: explicit(SETTINGS.maxConcurrent),
     keepAlive: explicit(SETTINGS.keepAlive),
+    prewarm: explicit(SETTINGS.prewarm),
     logPath: explicit(SETTINGS.logPath),
     cloud: withoutUndefined({
       mode: explicit<string>(SETTINGS.cloudMode),

@@ -159,6 +159,7 @@ describe('what leaves the machine while the cloud is off', () => {
     },
     [COMMANDS.selectProfile]: withQuickPick,
     [COMMANDS.pullModel]: (id) => run(id, 'qwen3:8b'),
+    [COMMANDS.loadModels]: run,
     [COMMANDS.startServer]: run,
     [COMMANDS.setServerToken]: (id) => {
       stage.typed = 'a-token';

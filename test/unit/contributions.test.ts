@@ -199,7 +199,9 @@ describe('package.json', () => {
             ? 'null'
             : typeof property.default === 'number' && types.includes('integer')
               ? 'integer'
-              : typeof property.default;
+              : Array.isArray(property.default)
+                ? 'array'
+                : typeof property.default;
         assert.ok(types.includes(type), `${type} is none of ${types.join(', ')}`);
       });
     }
