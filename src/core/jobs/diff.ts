@@ -1,5 +1,6 @@
+import { InternError } from '../errors';
 import { plainName } from './fence';
-import { clip } from './words';
+import { clip, counted } from './words';
 
 export interface DiffLine {
   kind: 'context' | 'added' | 'removed';
@@ -42,6 +43,37 @@ export interface Diff {
 /** Reads a unified diff, from git or another tool. What is not part of one is skipped; nothing makes it throw. */
 export function parseDiff(text: string): Diff {
   return new Parser(text).parse();
+}
+
+/** The files of a diff, and what could not be read of it; a text without any is an error. */
+export function readDiff(text: string): { files: FileDiff[]; warnings: string[] } {
+  const { files, combined, damaged } = parseDiff(text);
+  if (files.length === 0) throw combined.length > 0 ? combinedError() : noDiffError();
+  const warnings: string[] = [];
+  if (combined.length > 0) {
+    const names = counted(combined.length, 'file');
+    warnings.push(`The changes of ${names} could not be read: they merge several old sides.`);
+  }
+  if (damaged > 0) {
+    warnings.push(`The diff is damaged: ${counted(damaged, 'part')} of it ended too early.`);
+  }
+  return { files, warnings };
+}
+
+function combinedError(): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: 'This is the diff of a merge with several old sides, which cannot be read.',
+    hint: 'Compare the merge with one of its parents, for example with git diff HEAD^ HEAD.',
+  });
+}
+
+function noDiffError(): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: 'There is no changed file in this diff.',
+    hint: 'Give a unified diff with file names, such as git diff writes.',
+  });
 }
 
 /** What the file is called now, or was when it is deleted. */
