@@ -70,9 +70,7 @@ export const chat = defineJob({
     result: { reply: answer.trim() },
     warnings:
       left_out > 0
-        ? [
-            `The oldest ${counted(left_out, 'message')} of the conversation did not fit and were left out.`,
-          ]
+        ? [`Left out to fit the window: the oldest ${counted(left_out, 'message')}.`]
         : [],
   }),
   show: (result) => blockText(result.reply),

@@ -108,7 +108,7 @@ async function describe(
   const parts = splitDiff(shares, size, plainLine);
   warnAboutLongLines(parts, warnings);
   if (cut > 0) {
-    warnings.push(`The diff is very long: ${counted(cut, 'file')} of it were read in part only.`);
+    warnings.push(`The diff is very long: only the start of ${counted(cut, 'file')} was read.`);
   }
   const settled = await steps.map(parts, 'part', ({ text }) =>
     steps.askFor(partQuestion(text), notesSchema),

@@ -191,7 +191,8 @@ class Parser {
     // Without `+++` right after it, this is a line of something else.
     if (this.#isCombined || !this.#peek()?.startsWith('+++ ')) return;
     this.#minus = fileName(rest);
-    if (!this.#file || this.#file.hunks.length > 0) this.#begin([null, null]);
+    const file = this.#file;
+    if (!file || file.hunks.length > 0 || file.binary) this.#begin([null, null]);
   }
 
   #newName(rest: string): void {
