@@ -129,6 +129,19 @@ describe('the place of a finding', () => {
     });
   }
 
+  it('is the nearest of several lines that are quoted', async () => {
+    const lines = ['same(line);', 'a', 'b', 'same(line);', 'c', 'same(line);'];
+    const diff = `--- /dev/null\n+++ b/src/calls.ts\n@@ -0,0 +1,6 @@\n${lines.map((l) => `+${l}\n`).join('')}`;
+    for (const [line, expected] of [
+      [3, 4],
+      [9, 6],
+      [2, 1],
+    ]) {
+      const { result } = await review([{ ...FINDING, line, code: 'same(line);' }], { diff });
+      assert.equal(result.findings[0]?.line, expected);
+    }
+  });
+
   it('is said to have moved', async () => {
     const { warnings } = await review([{ ...FINDING, line: 10 }]);
     assert.deepEqual(warnings, ['Moved to the code that they quote: 1 finding.']);

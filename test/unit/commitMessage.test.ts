@@ -235,6 +235,17 @@ describe('the message of a long diff', () => {
     assert.ok(shown.includes('+line 19 of file 2\n'));
   });
 
+  it('gives the room that small files leave to the long ones', async () => {
+    const { steps } = await run(say, {
+      diff: files(30, 1) + files(1, 10_000).replaceAll('src/f', 'lib/g'),
+    });
+    const shown = steps.asked
+      .slice(0, -1)
+      .map((asked) => inside(asked, 'DIFF'))
+      .join('');
+    assert.ok((shown.match(/^\+line/gm)?.length ?? 0) > 3000);
+  });
+
   it('names what could not be read, and fails only when nothing could', async () => {
     const error = new InternError({ code: 'timeout', message: 'It took too long.', hint: 'Wait.' });
     const some = await run((question, index) => (index === 1 ? error : say(question, index)), {

@@ -167,6 +167,16 @@ describe('extraction from a long text', () => {
     for (const warning of warnings) assertSentence(warning, 'The warning');
   });
 
+  it('takes a value from the first part that has one', async () => {
+    const { result, warnings = [] } = await run(
+      (question: Question) =>
+        JSON.stringify({ nick: { 1: null, 2: 'A' }[partOf(question)?.[1] ?? ''] ?? null }),
+      { text, schema: { properties: { nick: { type: ['string', 'null'] } } } },
+      small,
+    );
+    assert.deepEqual([result.data, warnings.length], [{ nick: 'A' }, 1]);
+  });
+
   it('names the lines of parts that failed', async () => {
     const {
       result,
@@ -300,6 +310,8 @@ describe('schemas', () => {
   it('demand nothing once they are relaxed, and forbid what they forbade', () => {
     const loose = relaxed({ ...PERSON, oneOf: [{ required: ['name'] }], not: { required: ['x'] } });
     assert.deepEqual(problemsOf({}, loose), []);
+    const some = { type: 'array', items: { type: 'array', minItems: 1 }, minItems: 2 };
+    assert.deepEqual(problemsOf([[]], relaxed(some)), []);
     assert.notDeepEqual(problemsOf({ is_admin: true }, loose), []);
     assert.notDeepEqual(problemsOf({ age: 'x' }, loose), []);
   });
