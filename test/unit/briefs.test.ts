@@ -89,7 +89,7 @@ describe('evidence', () => {
 
   it('is a diff of another kind as a whole, and nothing of nothing', () => {
     assert.deepEqual(
-      diffTexts('--- a.txt\n+++ b.txt\n@@ -1 +1 @@\n').map(({ name }) => name),
+      diffTexts('--- a.txt\t2026\n+++ b.txt\t2026\n@@ -1 +1 @@\n').map(({ name }) => name),
       ['b.txt'],
     );
     assert.deepEqual(

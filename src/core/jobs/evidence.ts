@@ -58,7 +58,8 @@ function changedFile(text: string): string {
     /^\+\+\+ (?:b\/)?(?!\/dev\/null)(.+)/m.exec(header) ??
     /^--- (?:a\/)?(.+)/m.exec(header) ??
     /^diff --git .* b\/(.+)/.exec(header);
-  return named?.[1]?.trim() || 'the diff';
+  // Other tools than git put a time behind a tab.
+  return named?.[1]?.split('\t')[0]?.trim() || 'the diff';
 }
 
 /** Of the ids that a model cites, those that exist, and how many do not. */
