@@ -362,6 +362,22 @@ describe('briefs', () => {
       assert.deepEqual([result.weak, truncated], [false, false]);
     });
 
+    it('keep the findings that could not be joined', async () => {
+      let joined = 0;
+      const steps = new FakeSteps((question) => {
+        if (!isFindings(question)) return incident();
+        if (!/^- \[e/m.test(user(question))) {
+          return findingsOf(question).replaceAll('Seen', 'word '.repeat(60));
+        }
+        return joined++
+          ? JSON.stringify({ findings: [claim('Joined.', 'e46')] })
+          : '{"findings": []}';
+      });
+      await runJob(incidentBrief, { log_text: log }, steps);
+      const final = user(steps.asked.at(-1) as Question);
+      assert.match(final, /^- \[e1\] word/m);
+    });
+
     it('say so when findings do not become fewer', async () => {
       const steps = new FakeSteps((question) => {
         if (!isFindings(question)) return incident();

@@ -313,6 +313,26 @@ describe('research', () => {
       assert.equal(user(final).match(/^\d*00\| /gm)?.length, 9);
     });
 
+    it('keeps what could not be narrowed down', async () => {
+      const broken = new InternError({ code: 'server', message: 'It broke.', hint: 'Wait.' });
+      const text = lines(900, 'The limit on line');
+      const steps: FakeSteps = new FakeSteps((question) => {
+        if (!isSearch(question)) return reply('Two.', []);
+        if (!steps.told.some((told) => told.startsWith('passage'))) return search(question);
+        const isFirst = /^1\| /m.test(user(question));
+        return isFirst ? search(question, /^(1)\| (The.*)$/gm) : broken;
+      });
+      const { truncated } = await runJob(
+        research,
+        { ...given, sources: [{ name: 'a', text }] },
+        steps,
+      );
+      const final = user(steps.asked.at(-1) as Question);
+      assert.match(final, /^1\| The limit/m);
+      assert.ok((final.match(/^\d+\| /gm)?.length ?? 0) > 50);
+      assert.ok(truncated);
+    });
+
     it('says what does not fit when a model finds everything important', async () => {
       const text = lines(900, 'The limit on line');
       const steps = new FakeSteps((question) =>

@@ -126,6 +126,15 @@ describe('summarize_deep', () => {
     );
   });
 
+  it('says when notes were cut at their limit', async () => {
+    const steps = new FakeSteps(() => 'Note.');
+    const ask = steps.ask.bind(steps);
+    steps.ask = async (q) => ({ ...(await ask(q)), done_reason: isNote(q) ? 'length' : 'stop' });
+    const { warnings } = await runJob(summarizeMany, { text: lines(900) }, steps);
+    assert.match(warnings?.[0] ?? '', /^The notes on \d+ parts reached their length limit/);
+    assertSentence(warnings?.[0] ?? '', 'The warning');
+  });
+
   it('takes an empty answer for a failure', async () => {
     await assert.rejects(
       runJob(summarizeMany, { text: 'x' }, new FakeSteps(() => ' \n')),
