@@ -113,7 +113,7 @@ describe('the reply of chat', () => {
     assert.equal(result.reply, answer.trim());
     assert.equal(
       chat.show(result),
-      'See [this\\](command:rm).\n\n```html\n<b>\n```\n\\<img src="https\\://evil.example">',
+      'See \\[this](command:rm).\n\n```html\n<b>\n```\n\\<img src="https:\\//evil.example">',
     );
   });
 });

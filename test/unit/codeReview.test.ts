@@ -323,7 +323,7 @@ describe('the findings of a review', () => {
       [
         result.summary,
         '- **high** (error handling) src/calls.ts:10: The list may be empty.\n  Suggestion: Use `Map<a>`.',
-        '- **high** (bug) src/calls.ts:12: See [x\\](command:y) # and \\<b>\n  ````\n  a\n  ```\n  <b>\n  ````',
+        '- **high** (bug) src/calls.ts:12: See \\[x](command:y) # and \\<b>\n  ````\n  a\n  ```\n  <b>\n  ````',
       ].join('\n\n'),
     );
   });

@@ -156,7 +156,7 @@ describe('a commit message', () => {
 
   it('does not come alive where it is shown', () => {
     const shown = commitMessage.show({ subject: 'Add [x](command:y)', body: '<img src=x>' });
-    assert.equal(shown, 'Add [x\\](command:y)\n\n\\<img src=x>');
+    assert.equal(shown, 'Add \\[x](command:y)\n\n\\<img src=x>');
   });
 });
 

@@ -114,7 +114,7 @@ describe('extracted data', () => {
       repaired: false,
       answer: evil,
     });
-    assert.match(shown, /- \[a\\\]\(b\)\n\n````\n/);
+    assert.match(shown, /- \\\[a\]\(b\)\n\n````\n/);
     assert.equal(
       extract.show({ ok: true, data: { a: evil }, problems: [], repaired: false }),
       `\`\`\`\`json\n{\n  "a": ${JSON.stringify(evil)}\n}\n\`\`\`\``,

@@ -426,9 +426,9 @@ describe('a triage', () => {
       triageLogs.show(result),
       [
         '7 lines: 3 errors, 1 warning by their words.',
-        '**Suspected cause:** The ![database\\](http\\://evil.example) is down. (line 2)',
+        '**Suspected cause:** The !\\[database](http:\\//evil.example) is down. (line 2)',
         '## Errors',
-        '- database refused [x\\](command:y) \\<b> (2×, lines 2 to 4)',
+        '- database refused \\[x](command:y) \\<b> (2×, lines 2 to 4)',
         '## Warnings',
         '- retry (line 3)',
         '## Patterns',

@@ -1,84 +1,57 @@
 /**
- * What a model wrote is untrusted: shown as Markdown, it must not become a link, an image or HTML. Code stays as it is,
- * since nothing in it comes alive.
+ * A model's text as Markdown for people. Paragraphs, lists, emphasis and code stay; links, images, HTML and math
+ * become their own source text, for whoever wrote the model's input may have put them there.
  */
-
-/** What is escaped outside of code; a pair of a backslash and a sign is escaped already. */
-const ALIVE =
-  /\\[!-/:-@[-`{-~]|`+|<(?=[a-z/!?])|\](?=[(:])|:(?=\/\/)|www(?=\.)|(?<=[\w.+-])@(?=\w)/gi;
-
-/** A text as one line of Markdown. */
-export function inlineText(text: string): string {
-  return escapeLine(text.replace(/[\p{Z}\p{C}]+/gu, ' ').trim(), false);
-}
-
-/** A text as a code block, whatever fences it holds. */
-export function codeBlock(text: string, language = ''): string {
-  const longest = [...text.matchAll(/`{3,}/g)].reduce(
-    (most, [run]) => Math.max(most, run.length),
-    2,
-  );
-  const mark = '`'.repeat(longest + 1);
-  return `${mark}${language}\n${text}\n${mark}`;
-}
-
-/** A Markdown text of several paragraphs, with its code blocks. */
 export function blockText(text: string): string {
-  let fence: { indent: string; mark: string } | undefined;
-  // Where this and a renderer may disagree on what is code, the rest is taken for text.
-  let isUnclear = false;
-  return text
-    .split(/\r\n?|\n/)
-    .map((line) => {
-      const [, indent = '', mark = '', rest = ''] = /^( {0,3})(`{3,}|~{3,})(.*)$/.exec(line) ?? [];
-      if (fence && !isUnclear) {
-        const isMark = mark.startsWith(fence.mark) && rest.trim() === '';
-        if (isMark && indent === fence.indent) fence = undefined;
-        else if (isMark || !isInside(line, fence.indent)) isUnclear = true;
-        if (!isUnclear) return line;
-      }
-      const opens = mark !== '' && !(mark.startsWith('`') && rest.includes('`'));
-      if (opens && !isUnclear) {
-        fence = { indent, mark };
-        return line;
-      }
-      return escapeLine(line, true);
-    })
-    .join('\n');
-}
-
-/** A line that is indented less than a fence may end the list that the fence stands in. */
-function isInside(line: string, indent: string): boolean {
-  return line.trim() === '' || line.startsWith(indent);
-}
-
-/** In a table, a cell ends at a bar even inside of code. */
-function escapeLine(line: string, mayBeTable: boolean): string {
-  let escaped = '';
-  let done = 0;
-  for (ALIVE.lastIndex = 0; ;) {
-    const match = ALIVE.exec(line);
-    if (!match) return escaped + line.slice(done);
-    const [sign] = match;
-    escaped += line.slice(done, match.index);
-    done = ALIVE.lastIndex;
-    if (!sign.startsWith('`')) {
-      escaped += sign.startsWith('\\') ? sign : sign.length > 1 ? `${sign}\\` : `\\${sign}`;
+  const shown: string[] = [];
+  let fence: string | undefined;
+  for (const line of visible(text).split(/\r\n|\r|\n/)) {
+    if (fence !== undefined) {
+      const close = /^ {0,3}(`{3,})[ \t]*$/.exec(line)?.[1];
+      shown.push(line);
+      if (close && close.length >= fence.length) fence = undefined;
       continue;
     }
-    const end = endOfCode(line, done, sign);
-    if (end === undefined || (mayBeTable && line.slice(done, end).includes('|'))) {
-      escaped += '\\`'.repeat(sign.length);
-    } else {
-      escaped += line.slice(match.index, end);
-      done = ALIVE.lastIndex = end;
-    }
+    // Only at the margin: what is indented may be part of a list, and end with it.
+    const open = /^(`{3,})([^`]*)$/.exec(line);
+    fence = open?.[1];
+    shown.push(open ? `${fence}${/^[\w+#.-]*/.exec(open[2] ?? '')?.[0]}` : escapeLine(line));
   }
+  if (fence !== undefined) shown.push(fence);
+  return shown.join('\n');
 }
 
-function endOfCode(line: string, start: number, mark: string): number | undefined {
-  for (const { 0: run, index } of line.slice(start).matchAll(/`+/g)) {
-    if (run === mark) return start + index + run.length;
+/** The same for text that has to stay on its line, such as an item of a list. */
+export function inlineText(text: string): string {
+  return escapeLine(visible(text).replace(/\s+/g, ' ').trim());
+}
+
+/** Without characters that hide or reorder others. */
+function visible(text: string): string {
+  return text.replace(/(?![\t\n\r])\p{Cc}|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
+}
+
+/** A code span that every renderer sees alike: on one line, of single marks, not across the cells of a table. */
+const SPAN = /(?<!`)`[^`|]+`(?!`)/g;
+/** What begins a link, an image, a tag, an entity, math, or what renderers make a link of by themselves. */
+const LIVE = /[\\[<&$`]|\/(?=\/)|(?<=\bmailto):|(?<=\bwww)\.|(?<=\S)@|~(?=~~)/gi;
+
+function escapeLine(line: string): string {
+  const isBalanced = !line.replace(SPAN, '').includes('`');
+  const escaped = (text: string): string => text.replace(LIVE, '\\$&');
+  if (!isBalanced) return escaped(line);
+  let shown = '';
+  let at = 0;
+  for (const { index, 0: span } of line.matchAll(SPAN)) {
+    shown += escaped(line.slice(at, index)) + span;
+    at = index + span.length;
   }
-  return undefined;
+  return shown + escaped(line.slice(at));
+}
+
+/** A text as a code block, whatever fences it holds: nothing in it comes alive. */
+export function codeBlock(text: string, language = ''): string {
+  const runs = [...text.matchAll(/`{3,}/g)].map(([run]) => run.length);
+  const mark = '`'.repeat(Math.max(2, ...runs) + 1);
+  return `${mark}${language}\n${text}\n${mark}`;
 }
