@@ -32,7 +32,7 @@ interface Services {
 }
 
 /** What is asked of a model, for any window. */
-interface Asking extends Pick<PromptJob, 'temperature' | 'streamed' | 'shorten'> {
+interface Asking extends Pick<PromptJob, 'temperature' | 'streamed' | 'shorten' | 'leftOut'> {
   input: unknown;
   prompt: (input: unknown) => Prompt;
 }
@@ -105,6 +105,7 @@ export class Run {
       input,
       prompt: (given) => job.prompt(given),
       shorten: job.shorten?.bind(job),
+      leftOut: job.leftOut?.bind(job),
     });
     const { result, warnings = [], truncated } = job.parse(routed.answer.content, prepared.input);
     return {
@@ -140,7 +141,13 @@ export class Run {
         const read = readJson(first.text, schema);
         if (read.ok) return read.value;
         const messages = [...question.messages, ...repair(first.text, read.problems)];
-        const second = await this.#step({ ...question, messages, format });
+        const second = await this.#step({ ...question, messages, format }).catch(
+          (thrown: unknown) => {
+            // With the first answer behind it, the question may be too long for the window.
+            const isTooLong = thrown instanceof InternError && thrown.code === 'context_overflow';
+            throw isTooLong ? this.#misfit(read.problems, first.done_reason) : thrown;
+          },
+        );
         const again = readJson(second.text, schema);
         if (again.ok) return again.value;
         throw this.#misfit(again.problems, second.done_reason);
@@ -210,7 +217,8 @@ export class Run {
       // What is wrong with it is told by the question itself, or does not matter to the next target.
       () => config.tiers[this.job.tier].numCtx,
     );
-    const left = numCtx * FILL - question.numPredict - estimator.count(target.model, texts);
+    const numPredict = config.tiers[this.job.tier].options.numPredict ?? question.numPredict;
+    const left = numCtx * FILL - numPredict - estimator.count(target.model, texts);
     const perToken = estimator.charsPerToken(target.model, '');
     return Math.max(0, Math.floor(left * perToken));
   }
@@ -371,7 +379,7 @@ export class Run {
       // The instructions do not shrink with the text, so a first cut may not be enough.
       const share = Math.max(0, (available / promptTokens) * 0.95 ** (round + 1));
       const shorter = asking.shorten(input, share);
-      warnings.splice(0, 1, shortenedWarning(shorter, asking.input));
+      warnings.splice(0, 1, asking.leftOut?.(shorter) ?? shortenedWarning(shorter, asking.input));
       input = shorter;
     }
   }

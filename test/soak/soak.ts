@@ -16,7 +16,6 @@ import {
   type Envelope,
   type Intern,
   InternError,
-  type JobName,
   JOBS,
   type LogLine,
   type Phase,
@@ -25,6 +24,9 @@ import {
 } from '../../src/core';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { type Fault, faults, type OllamaServer, startOllama } from '../support/ollama/server';
+
+/** Jobs of one prompt, whose text is shown while it comes. */
+type PlannedJob = 'summarize_fast' | 'summarize_deep' | 'draft';
 
 const { values } = parseArgs({
   options: {
@@ -235,7 +237,7 @@ function choose(site: Site, mode: string): void {
   site.intern.configure(settingsOf(site));
 }
 
-function inputOf(job: JobName): never {
+function inputOf(job: PlannedJob): never {
   const text = TEXT.repeat(1 + below(4));
   return (job === 'draft' ? { instruction: 'Say it shorter.', text } : { text }) as never;
 }
@@ -244,7 +246,7 @@ async function callOnce({ intern, local, cloud }: Site): Promise<string> {
   const server = oneOf([local, cloud]);
   // Those for questions that are seldom asked wait for long.
   if (random() < FAULT_SHARE && server.faults.armed < MOST_ARMED) server.faults.next(anyFault());
-  const job = oneOf<JobName>(['summarize_fast', 'summarize_fast', 'summarize_deep', 'draft']);
+  const job = oneOf<PlannedJob>(['summarize_fast', 'summarize_fast', 'summarize_deep', 'draft']);
   const input = inputOf(job);
   const stop = new AbortController();
   const timer = random() < CANCEL_SHARE ? setTimeout(() => stop.abort(), below(400)) : undefined;

@@ -66,13 +66,11 @@ export const chat = defineJob({
       numPredict: ANSWER,
     };
   },
-  parse: (answer, { left_out }) => ({
-    result: { reply: answer.trim() },
-    warnings:
-      left_out > 0
-        ? [`Left out to fit the window: the oldest ${counted(left_out, 'message')}.`]
-        : [],
-  }),
+  parse: (answer) => ({ result: { reply: answer.trim() } }),
+  leftOut: ({ left_out }) =>
+    left_out > 0
+      ? `Left out to fit the window: the oldest ${counted(left_out, 'message')}.`
+      : 'Left out to fit the window: the ends of the files.',
   show: (result) => blockText(result.reply),
   shorten(given, share) {
     const { messages, context } = given;

@@ -45,6 +45,8 @@ export interface PromptJob<I extends z.ZodType = z.ZodType, R = unknown> extends
   parse(answer: string, input: z.output<I>): Outcome<R>;
   /** The same input with about this share (0 to 1) of its text, from the start; absent when nothing can be left out. */
   shorten?(input: z.output<I>, share: number): z.output<I>;
+  /** What a shortened input lacks, for the envelope. Absent: the end of its text. */
+  leftOut?(input: z.output<I>): string;
 }
 
 /** A job of several prompts, such as one whose input is longer than a model's window. */

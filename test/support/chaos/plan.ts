@@ -1,6 +1,6 @@
 /** What may happen in a schedule of random calls and random faults. */
 import fc from 'fast-check';
-import type { CloudMode, JobName } from '../../../src/core';
+import type { CloudMode } from '../../../src/core';
 import type { UsageLimit } from '../ollama/cloud';
 import { type Fault, faults } from '../ollama/server';
 
@@ -14,8 +14,11 @@ export const PASSED_ON = 'gpt-oss:120b-cloud';
 export const CLOUD_MODEL = 'minimax-m3:cloud';
 export const CLOUD_DEEP_MODEL = 'gpt-oss:120b';
 
+/** Jobs of one prompt, whose text is shown while it comes. */
+export type PlannedJob = 'summarize_fast' | 'summarize_deep' | 'draft';
+
 export interface CallPlan {
-  job: JobName;
+  job: PlannedJob;
   startsAt: number;
   /** Counted from its start. */
   cancel: { after: number; how: 'signal' | 'stop' } | undefined;
@@ -154,7 +157,7 @@ const anyHappening: fc.Arbitrary<Happening> = fc.oneof(
 );
 
 const anyCall: fc.Arbitrary<CallPlan> = fc.record({
-  job: fc.constantFrom<JobName[]>('summarize_fast', 'summarize_deep', 'draft'),
+  job: fc.constantFrom<PlannedJob[]>('summarize_fast', 'summarize_deep', 'draft'),
   startsAt: moment,
   cancel: fc.option(
     fc.record({ after: moment, how: fc.constantFrom('signal' as const, 'stop' as const) }),
