@@ -21,6 +21,8 @@ const UNSEEN_LOAD_MS = 300;
 const SLACK_MS = 5_000;
 /** More targets than any route has. */
 const MOST_TARGETS = 6;
+/** More models than any schedule asks the cloud about. */
+const MOST_CLOUD_MODELS = 6;
 const MOST_TURNS = 2_000;
 
 /** Plays a schedule and holds everything to the rules. */
@@ -46,7 +48,9 @@ export async function survives(schedule: Schedule): Promise<World> {
       checkAttempts(call, attempts, world);
       checkShown(call, world);
       if (call.envelope) checkDegraded(call, call.envelope, log);
-      if (played.includes(call)) checkBound(call, attempts, world);
+      if (!played.includes(call)) continue;
+      checkBound(call, attempts, world);
+      if (played.length === 1) checkPatience(call, attempts, world);
     }
     checkBreakers(log);
     checkWhatArrived(world);
@@ -320,6 +324,18 @@ function checkBound(call: Seen, attempts: Attempt[], world: World): void {
   assert.ok(took <= bound, `it took ${took} ms, more than ${bound} ms`);
 }
 
+/** Nobody is given up before his time, and time that was slept through is not his. Naps are not noticed. */
+function checkPatience(call: Seen, attempts: Attempt[], world: World): void {
+  const longest = Math.max(mostLoad(world), budgetOf('cloud', call));
+  if (world.sleeps.some(({ ms }) => ms < longest)) return;
+  const slept = world.sleeps.reduce((sum, { ms }) => sum + ms, 0);
+  for (const { outcome, backend, elapsed_ms } of attempts) {
+    if (outcome !== 'timeout') continue;
+    const least = backend === 'local' ? LOCAL_BUDGET_MS.instant : QUESTION_MS;
+    assert.ok(elapsed_ms >= slept + least, `${backend} had ${elapsed_ms - slept} ms`);
+  }
+}
+
 // --- what is left -------------------------------------------------------------------------------
 
 /** Only shared questions about models may outlive the call that asked first: others may want the answer. */
@@ -334,7 +350,7 @@ function checkNothingLeft(world: World): void {
   assert.deepEqual(left, [], 'requests go on after all calls have ended');
   const timers = world.coreClock.pending;
   // A question to the cloud, one for each of its models, may wait for the key.
-  const unsent = world.isLookingUp ? 3 : 0;
+  const unsent = world.isLookingUp ? MOST_CLOUD_MODELS : 0;
   assert.ok(timers <= shared.length + unsent, `${timers} timers, ${shared.length} questions`);
 }
 
