@@ -1,13 +1,17 @@
 import * as vscode from 'vscode';
 import { type ConfigProblem, createIntern, type Intern } from './core';
 import { Answers } from './host/answers';
+import { Cloud, followCloudContext } from './host/cloud';
+import { cloudKeys } from './host/cloudKeys';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
 import { LogDocuments } from './host/log';
-import { ServerTokens } from './host/serverTokens';
+import { Notifications } from './host/notifications';
+import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
+import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
 
@@ -16,18 +20,22 @@ export interface Api {
   intern: Intern;
 }
 
-/** Builds the core and hands it to each surface. Sends nothing: the first request is the first call's. */
+/** Builds the core and hands it to each surface. Sends nothing unless models are to be loaded at the start. */
 export function activate(context: vscode.ExtensionContext): Api {
-  const tokens = new ServerTokens(context.secrets);
+  const tokens = serverTokens(context.secrets);
+  const keys = cloudKeys(context.secrets);
   const intern = createIntern({
     settings: readSettings(),
     store: new MementoStore(context.globalState),
     tokens: (origin) => tokens.get(origin),
+    cloudKeys: (origin) => keys.get(origin),
   });
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
   const logDocuments = new LogDocuments(intern);
+  const notifications = new Notifications(intern);
+  const cloud = new Cloud(intern, keys, notifications);
   const run = (command: string, ...args: unknown[]): void =>
     void vscode.commands.executeCommand(command, ...args);
   const dashboard = new DashboardPanel({
@@ -50,11 +58,17 @@ export function activate(context: vscode.ExtensionContext): Api {
     drafts,
     logDocuments,
     dashboard,
+    notifications,
     new StatusBar(intern),
     tokens.follow(intern),
+    keys.follow(intern),
+    followCloudContext(intern),
     onSettingsChanged(() => intern.configure(readSettings())),
     intern.listen({
       onError: (error, job) => log.error(`${job}: ${error.code}: ${error.message}`),
+      onBackend: (status, before) => {
+        if (status.breaker.state !== before.state) log.info(breakerLine(status, before));
+      },
       onConfig: ({ problems }) => warn(problems),
       onLogProblem: (error) => {
         log.error(`The audit log cannot be written: ${error.message}`);
@@ -69,9 +83,14 @@ export function activate(context: vscode.ExtensionContext): Api {
       drafts,
       log: logDocuments,
       tokens,
+      keys,
+      cloud,
       showDashboard: () => dashboard.show(),
     }),
     { dispose: () => void intern.dispose() },
   );
+  const { prewarm } = intern.config;
+  // The log has what failed; whoever wants to know at once runs the command.
+  if (prewarm.length > 0) void intern.models.prewarm(prewarm).catch(() => undefined);
   return { intern };
 }

@@ -13,7 +13,7 @@ import { Connections, type NetworkConfig } from './ollama/network';
 import { Tokens, type TokenSource } from './ollama/tokens';
 import { Breaker, type BreakerStatus } from './routing/breaker';
 import { ask, Deadline } from './routing/deadline';
-import { CloudDriver, type Driver, GatewayDriver, LocalDriver, NoDriver } from './routing/drivers';
+import { type Driver, LocalDriver, NoDriver, RemoteDriver } from './routing/drivers';
 import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
@@ -262,9 +262,12 @@ export class Backends {
 
   /** What was held against a backend is over. */
   #forgive(backend: Backend): void {
+    const before = this.gates[backend].breaker.status;
+    const had = this.#errors.delete(backend);
     this.#forgiven[backend]++;
-    this.#errors.delete(backend);
     this.gates[backend].breaker.reset();
+    // The breaker itself tells only of another state.
+    if (had && before.state === 'closed') this.#tell(backend, before);
   }
 
   #newGate(backend: Backend): Gate {
@@ -358,7 +361,11 @@ export class Backends {
       now: () => this.o.clock.now(),
     });
     const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
-    return { client, catalogue, driver: new CloudDriver(client, catalogue, this.o.clock) };
+    return {
+      client,
+      catalogue,
+      driver: new RemoteDriver('cloud', client, catalogue, this.o.clock),
+    };
   }
 
   #newGateway() {
@@ -373,7 +380,11 @@ export class Backends {
       now: () => this.o.clock.now(),
     });
     const catalogue = new GatewayCatalogue(() => client, this.o.clock);
-    return { client, catalogue, driver: new GatewayDriver(client, catalogue, this.o.clock) };
+    return {
+      client,
+      catalogue,
+      driver: new RemoteDriver('gateway', client, catalogue, this.o.clock),
+    };
   }
 }
 

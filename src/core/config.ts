@@ -36,6 +36,8 @@ export interface Settings {
   budgets?: Partial<Record<Tier, number>>;
   maxConcurrent?: number;
   keepAlive?: string;
+  /** Tiers whose models are loaded at the start. */
+  prewarm?: readonly string[];
   logPath?: string;
   network?: NetworkSettings;
   cloud?: CloudSettings;
@@ -79,6 +81,7 @@ export interface Config {
   tiers: Record<Tier, TierConfig>;
   maxConcurrent: number;
   keepAlive: number | string | undefined;
+  prewarm: Tier[];
   cloud: CloudConfig;
   /** Base URL of the gateway; undefined: there is none. */
   gateway: string | undefined;
@@ -146,6 +149,7 @@ export function resolveConfig(settings: Settings, env: Environment): Config {
       ? Math.max(1, Math.floor(settings.maxConcurrent as number))
       : DEFAULT_CONCURRENT,
     keepAlive: readKeepAlive(settings.keepAlive, problems),
+    prewarm: readPrewarm(settings.prewarm, problems),
     logPath: expandHome(
       text(settings.logPath) || env['INTERN_LOG_PATH'] || '~/.ollama-intern/log.ndjson',
     ),
@@ -362,6 +366,17 @@ function readTierOptions(
       problems.push(problem('tierOptions', `"${name}" is not a tier. Tiers: ${TIERS.join(', ')}.`));
   }
   return result;
+}
+
+function readPrewarm(value: unknown, problems: ConfigProblem[]): Tier[] {
+  if (value === undefined || value === null) return [];
+  const wanted: unknown[] = Array.isArray(value) ? value : [value];
+  const unknown = wanted.filter((tier) => !TIERS.some((t) => t === tier));
+  if (unknown.length > 0) {
+    const named = unknown.map((tier) => JSON.stringify(tier)).join(', ');
+    problems.push(problem('prewarm', `${named} is not a tier. Tiers: ${TIERS.join(', ')}.`));
+  }
+  return TIERS.filter((tier) => wanted.includes(tier));
 }
 
 /** Durations as Ollama reads them: one or more numbers with a unit. */

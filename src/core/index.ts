@@ -20,6 +20,7 @@ export {
 export {
   type Attempt,
   type Backend,
+  type DegradeReason,
   type Envelope,
   envelopeLine,
   formatDuration,
@@ -46,12 +47,14 @@ export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
-export { sameModel } from './ollama/names';
+export { cloudBaseName, isCloudName, sameModel } from './ollama/names';
 export type { PsModel } from './ollama/schemas';
 export { type Phase, phaseText } from './routing/call';
 export type { BreakerStatus, FailureReason } from './routing/breaker';
 export { CLOUD_MODES, type CloudConfig, type CloudMode, type CloudSettings } from './routing/cloud';
 export type { KeySource } from './routing/cloudKeys';
+export { failureReason } from './routing/outcome';
+export { BACKENDS, routeOf } from './routing/route';
 export type { Residency } from './routing/residency';
 export type { Profile } from './routing/profiles';
 export { GENERATIVE_TIERS, type GenerativeTier, type Tier, TIERS } from './routing/tiers';

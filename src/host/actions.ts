@@ -14,10 +14,20 @@ const MOST_BUTTONS = 3;
  */
 export async function showError(error: InternError, task: string): Promise<Remedy> {
   if (error.code === 'cancelled') return undefined;
-  const buttons = error.actions
+  return offer(vscode.window.showErrorMessage, errorText(error), error.actions, task);
+}
+
+/** Shows a message with a button for each action, and does what was chosen. */
+export async function offer(
+  show: <T extends vscode.MessageItem>(text: string, ...items: T[]) => Thenable<T | undefined>,
+  text: string,
+  actions: readonly ErrorAction[],
+  task = '',
+): Promise<Remedy> {
+  const buttons = actions
     .slice(0, MOST_BUTTONS)
     .map((action) => ({ title: label(action, task), action }));
-  const chosen = await vscode.window.showErrorMessage(errorText(error), ...buttons);
+  const chosen = await show(text, ...buttons);
   return chosen && perform(chosen.action);
 }
 

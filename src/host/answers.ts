@@ -1,7 +1,6 @@
 import * as vscode from 'vscode';
 import {
   type Envelope,
-  envelopeLine,
   type InputOf,
   type Intern,
   type InternError,
@@ -13,7 +12,7 @@ import {
 } from '../core';
 import { errorText, showError } from './actions';
 import { SCHEMES } from './ids';
-import { runWithProgress } from './jobRunner';
+import { envelopeLines, runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
 
 /** One job whose answer is shown in a document of its own. */
@@ -136,7 +135,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
         },
       });
       answer.text = (JOBS[request.job].show as (result: unknown) => string)(envelope.result);
-      answer.footer = [envelopeLine(envelope), ...envelope.warnings].join('\n');
+      answer.footer = envelopeLines(envelope).join('\n');
       return envelope;
     } catch (thrown) {
       const error = toInternError(thrown);

@@ -2,12 +2,13 @@ import * as vscode from 'vscode';
 import { type Intern, toInternError } from '../core';
 import { showError } from './actions';
 import type { Answers } from './answers';
+import type { Cloud } from './cloud';
 import { type Drafts, registerDraftCommands } from './drafts';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import type { LogDocuments } from './log';
 import { selectProfile } from './profilePicker';
-import { pullModel, startServer } from './server';
-import type { ServerTokens } from './serverTokens';
+import { loadModels, pullModel, startServer } from './server';
+import type { ServerSecrets } from './serverSecrets';
 import { fileSource, selectedSource, type Source } from './sources';
 
 interface Parts {
@@ -15,7 +16,9 @@ interface Parts {
   answers: Answers;
   drafts: Drafts;
   log: LogDocuments;
-  tokens: ServerTokens;
+  tokens: ServerSecrets;
+  keys: ServerSecrets;
+  cloud: Cloud;
   showDashboard: () => void;
 }
 
@@ -26,6 +29,8 @@ export function registerCommands({
   drafts,
   log,
   tokens,
+  keys,
+  cloud,
   showDashboard,
 }: Parts): vscode.Disposable[] {
   const handlers: Partial<Record<CommandId, (...args: never[]) => unknown>> = {
@@ -70,9 +75,16 @@ export function registerCommands({
     [COMMANDS.selectProfile]: () => selectProfile(intern),
     [COMMANDS.pullModel]: (model?: unknown) =>
       pullModel(intern, typeof model === 'string' ? model : undefined),
+    [COMMANDS.loadModels]: () => loadModels(intern),
     [COMMANDS.startServer]: () => startServer(intern),
     [COMMANDS.setServerToken]: () => tokens.ask(intern),
     [COMMANDS.clearServerToken]: () => tokens.clear(intern),
+    [COMMANDS.setCloudKey]: () => keys.ask(intern),
+    [COMMANDS.clearCloudKey]: () => keys.clear(intern),
+    [COMMANDS.testCloud]: () => cloud.test(),
+    [COMMANDS.enableCloud]: () => cloud.enable(),
+    [COMMANDS.disableCloud]: () => cloud.disable(),
+    [COMMANDS.retryCloud]: () => cloud.retry(),
     [COMMANDS.openSettings]: (setting?: unknown) =>
       vscode.commands.executeCommand(
         'workbench.action.openSettings',

@@ -1,8 +1,8 @@
 import * as vscode from 'vscode';
-import { envelopeLine, type InputOf, type Intern, type InternError, toInternError } from '../core';
+import { type InputOf, type Intern, type InternError, toInternError } from '../core';
 import { showError } from './actions';
 import { COMMANDS, CONTEXTS, SCHEMES } from './ids';
-import { runWithProgress } from './jobRunner';
+import { envelopeLines, runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
 import { placeOf } from './place';
 import { baseName } from './sources';
@@ -180,7 +180,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
         },
       });
       draft.text = envelope.result.draft;
-      line = [envelopeLine(envelope), ...envelope.warnings].join(' · ');
+      line = envelopeLines(envelope).join(' · ');
     } catch (thrown) {
       failure = toInternError(thrown);
       // An unfinished draft must not look like one that can be accepted.

@@ -21,6 +21,7 @@ export const COMMANDS = {
   showDashboard: 'ollamaIntern.showDashboard',
   selectProfile: 'ollamaIntern.selectProfile',
   pullModel: 'ollamaIntern.pullModel',
+  loadModels: 'ollamaIntern.loadModels',
   startServer: 'ollamaIntern.startServer',
   setServerToken: 'ollamaIntern.setServerToken',
   clearServerToken: 'ollamaIntern.clearServerToken',
@@ -56,7 +57,18 @@ export const SETTINGS = {
   budgetEmbed: 'budgets.embed',
   maxConcurrent: 'maxConcurrent',
   keepAlive: 'keepAlive',
+  prewarm: 'prewarm',
   logPath: 'logPath',
+  cloudMode: 'cloud.mode',
+  cloudHost: 'cloud.host',
+  cloudModel: 'cloud.model',
+  cloudDeepModel: 'cloud.deepModel',
+  cloudContextWindow: 'cloud.contextWindow',
+  cloudBudgetInstant: 'cloud.budgets.instant',
+  cloudBudgetWorkhorse: 'cloud.budgets.workhorse',
+  cloudBudgetDeep: 'cloud.budgets.deep',
+  gatewayHost: 'gateway.host',
+  fallbacks: 'fallbacks',
   caFile: 'network.caFile',
   headers: 'network.headers',
 } as const;
@@ -72,4 +84,9 @@ export const SCHEMES = {
 } as const;
 
 /** Context keys of when-clauses. */
-export const CONTEXTS = { draftPending: 'ollamaIntern.draftPending' } as const;
+export const CONTEXTS = {
+  draftPending: 'ollamaIntern.draftPending',
+  cloudOn: 'ollamaIntern.cloudOn',
+  /** The cloud is left alone after failures, or has no key that works. */
+  cloudPaused: 'ollamaIntern.cloudPaused',
+} as const;

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import {
   type Envelope,
+  envelopeLine,
   type InputOf,
   type Intern,
   type JobName,
@@ -8,6 +9,7 @@ import {
   phaseText,
   type ResultOf,
 } from '../core';
+import { degradeSentence } from '../shared/degradation';
 
 export interface JobUi {
   /** What is being done, for the progress: `Summarizing main.ts`. */
@@ -52,4 +54,14 @@ export async function runWithProgress<N extends JobName>(
       });
     },
   );
+}
+
+/** What stands under an answer: where it comes from, why not from elsewhere, and what to beware of. */
+export function envelopeLines(envelope: Envelope): string[] {
+  const { degrade_reason, backend, warnings } = envelope;
+  return [
+    envelopeLine(envelope),
+    ...(degrade_reason ? [degradeSentence(degrade_reason, backend)] : []),
+    ...warnings,
+  ];
 }

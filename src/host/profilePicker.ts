@@ -1,9 +1,7 @@
 import * as vscode from 'vscode';
 import { availableProfiles, type Intern, type Profile, sameModel, TIERS } from '../core';
 import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
-import { readSettings } from './settings';
-
-const ADOPTED_WITHIN_MS = 2_000;
+import { adopted, readSettings } from './settings';
 
 interface Item extends vscode.QuickPickItem {
   profile: string;
@@ -54,24 +52,10 @@ export async function selectProfile(intern: Intern): Promise<boolean> {
     ? vscode.ConfigurationTarget.Workspace
     : vscode.ConfigurationTarget.Global;
   await config.update(SETTINGS.profile, chosen, target);
-  await adopted(intern, chosen);
+  await adopted(intern, (now) => now.profile === chosen);
   const profile = profiles[chosen];
   if (profile) void offerMissing(intern, profile);
   return true;
-}
-
-/** The editor tells of a changed setting after the update has resolved; a retry must not be quicker. */
-async function adopted(intern: Intern, profile: string): Promise<void> {
-  if (intern.config.profile === profile) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      listener.dispose();
-      clearTimeout(timer);
-      resolve();
-    };
-    const listener = intern.listen({ onConfig: (config) => config.profile === profile && done() });
-    const timer = setTimeout(done, ADOPTED_WITHIN_MS);
-  });
 }
 
 function modelsOf(profile: Profile): string[] {

@@ -1,8 +1,9 @@
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import * as vscode from 'vscode';
-import { hostLabel, type Intern, isLoopback, toInternError } from '../core';
+import { GENERATIVE_TIERS, hostLabel, type Intern, isLoopback, toInternError } from '../core';
 import { errorText } from './actions';
+import { COMMANDS } from './ids';
 
 const WAIT_MS = 20_000;
 const POLL_MS = 500;
@@ -56,7 +57,8 @@ function waitFor(intern: Intern): Thenable<boolean> {
 }
 
 function answers(intern: Intern): Promise<boolean> {
-  return intern.models.version().then(
+  // Unlike a question about its models, a test tells the rest of the product that it is there.
+  return intern.test('local').then(
     () => true,
     () => false,
   );
@@ -74,6 +76,35 @@ async function findOnPath(program: string): Promise<boolean> {
     }
   }
   return false;
+}
+
+/** Loads the models of the tiers that write. False when none is in memory afterwards. */
+export async function loadModels(intern: Intern): Promise<boolean> {
+  const warm = await vscode.window.withProgress(
+    {
+      location: vscode.ProgressLocation.Notification,
+      title: 'Loading the models of the profile',
+      cancellable: true,
+    },
+    (_, token) => {
+      const controller = new AbortController();
+      token.onCancellationRequested(() => controller.abort());
+      return intern.models.prewarm(GENERATIVE_TIERS, controller.signal).catch(() => undefined);
+    },
+  );
+  if (warm === undefined) return false;
+  if (warm.length > 0) void vscode.window.showInformationMessage(`In memory: ${warm.join(', ')}.`);
+  else void showNothingLoaded(intern);
+  return warm.length > 0;
+}
+
+async function showNothingLoaded({ config }: Intern): Promise<void> {
+  const log = 'Show Log';
+  const chosen = await vscode.window.showWarningMessage(
+    `No model of the profile ${config.profile} could be loaded. The log says why.`,
+    log,
+  );
+  if (chosen) await vscode.commands.executeCommand(COMMANDS.showLog);
 }
 
 /** Fetches a model with a progress that can be cancelled. False when it was not fetched. */

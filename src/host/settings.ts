@@ -1,6 +1,15 @@
 import * as vscode from 'vscode';
-import { type NetworkSettings, type Settings, TIERS } from '../core';
+import {
+  type Config,
+  GENERATIVE_TIERS,
+  type Intern,
+  type NetworkSettings,
+  type Settings,
+  TIERS,
+} from '../core';
 import { CONFIG_SECTION, type SettingKey, SETTINGS } from './ids';
+
+const ADOPTED_WITHIN_MS = 2_000;
 
 /**
  * The settings that a person set somewhere; the defaults of package.json are left out, so that an environment
@@ -15,6 +24,9 @@ export function readSettings(): Settings {
   };
   const perTier = <T>(group: 'tiers' | 'budgets') =>
     Object.fromEntries(TIERS.map((tier) => [tier, explicit<T>(`${group}.${tier}`)]));
+  const cloudBudgets = Object.fromEntries(
+    GENERATIVE_TIERS.map((tier) => [tier, explicit<number>(`cloud.budgets.${tier}`)]),
+  );
   return {
     host: explicit(SETTINGS.host),
     profile: explicit(SETTINGS.profile),
@@ -33,7 +45,18 @@ export function readSettings(): Settings {
     budgets: perTier<number>('budgets'),
     maxConcurrent: explicit(SETTINGS.maxConcurrent),
     keepAlive: explicit(SETTINGS.keepAlive),
+    prewarm: explicit(SETTINGS.prewarm),
     logPath: explicit(SETTINGS.logPath),
+    cloud: withoutUndefined({
+      mode: explicit<string>(SETTINGS.cloudMode),
+      host: explicit<string>(SETTINGS.cloudHost),
+      model: explicit<string>(SETTINGS.cloudModel),
+      deepModel: explicit<string>(SETTINGS.cloudDeepModel),
+      contextWindow: explicit<number>(SETTINGS.cloudContextWindow),
+      budgets: cloudBudgets,
+    }),
+    gateway: withoutUndefined({ host: explicit<string>(SETTINGS.gatewayHost) }),
+    fallbacks: explicit(SETTINGS.fallbacks),
     network: withoutUndefined({
       ...editorProxy(),
       caFile: explicit<string>(SETTINGS.caFile),
@@ -60,6 +83,20 @@ function editorProxy(): NetworkSettings {
 export function onSettingsChanged(listener: () => void): vscode.Disposable {
   return vscode.workspace.onDidChangeConfiguration((event) => {
     if ([CONFIG_SECTION, 'http'].some((section) => event.affectsConfiguration(section))) listener();
+  });
+}
+
+/** The editor tells of a changed setting after the update has resolved; what follows must not be quicker. */
+export async function adopted(intern: Intern, isThere: (config: Config) => boolean): Promise<void> {
+  if (isThere(intern.config)) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      listener.dispose();
+      clearTimeout(timer);
+      resolve();
+    };
+    const listener = intern.listen({ onConfig: (config) => isThere(config) && done() });
+    const timer = setTimeout(done, ADOPTED_WITHIN_MS);
   });
 }
 

@@ -1,23 +1,8 @@
 import * as vscode from 'vscode';
-import {
-  type Envelope,
-  envelopeLine,
-  formatDuration,
-  GENERATIVE_TIERS,
-  hostLabel,
-  type Intern,
-  type InternError,
-  isLoopback,
-  JOBS,
-  phaseText,
-  type RunningCall,
-} from '../core';
+import type { Envelope, Intern, InternError } from '../core';
 import { COMMANDS } from './ids';
 import { Disposer } from './lifecycle';
-
-interface Failure {
-  error: InternError;
-}
+import { detailsOf, linksOf, type Status, type StatusInput, statusOf } from './status';
 
 /** Failures of the server, not of one request: the status stays on them until a call succeeds. */
 const STANDING = new Set([
@@ -27,15 +12,27 @@ const STANDING = new Set([
   'model_missing',
   'out_of_memory',
 ]);
+/** Of these, what a server that answers has overcome. */
+const ENDED_BY_ANSWER = new Set(['unreachable', 'auth_failed']);
+
+const SOON_MS = 100;
+const COUNT_MS = 1_000;
+
+const COLORS: Readonly<Record<Status['tone'], string | undefined>> = {
+  plain: undefined,
+  warning: 'statusBarItem.warningBackground',
+  error: 'statusBarItem.errorBackground',
+};
 
 /** The backend and model of the latest call, what runs now, or what is wrong. */
 export class StatusBar implements vscode.Disposable {
   readonly #disposer = new Disposer();
   readonly #item: vscode.StatusBarItem;
   #latest: Envelope | undefined;
-  /** The latest call was made under the profile that is in force now. */
-  #isCurrent = false;
-  #failure: Failure | undefined;
+  #failure: InternError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #countdown: NodeJS.Timeout | undefined;
+  #tooltip = '';
 
   constructor(private readonly intern: Intern) {
     this.#item = this.#disposer.own(
@@ -53,17 +50,22 @@ export class StatusBar implements vscode.Disposable {
         onPhase: () => this.#renderSoon(),
         onEnvelope: (envelope) => {
           this.#latest = envelope;
-          this.#isCurrent = true;
           this.#failure = undefined;
           this.#renderSoon();
         },
         onError: (error) => {
-          this.#failure = STANDING.has(error.code) ? { error } : this.#failure;
+          if (STANDING.has(error.code)) this.#failure = error;
           this.#renderSoon();
         },
-        onConfig: ({ profile }) => {
+        onBackend: ({ breaker, error }) => {
+          const answers = breaker.state === 'closed' && error === undefined;
+          if (answers && this.#failure && ENDED_BY_ANSWER.has(this.#failure.code)) {
+            this.#failure = undefined;
+          }
+          this.#renderSoon();
+        },
+        onConfig: () => {
           this.#failure = undefined;
-          this.#isCurrent = this.#latest?.hardware_profile === profile;
           this.#render();
         },
       }),
@@ -74,107 +76,60 @@ export class StatusBar implements vscode.Disposable {
 
   dispose(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#countdown);
     this.#disposer.dispose();
   }
-
-  #timer: NodeJS.Timeout | undefined;
 
   /** The running call leaves the list right after its event; many tokens make many events. */
   #renderSoon(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#render();
-    }, 100);
+    }, SOON_MS);
   }
 
   #render(): void {
-    const { config, running } = this.intern;
-    const [call] = running;
-    const shown = this.#isCurrent ? this.#latest : undefined;
-    const model = shown?.model ?? config.tiers.workhorse.model;
-    const backend = shown?.backend ?? 'local';
-    this.#item.backgroundColor = undefined;
-
-    if (call) {
-      const more = running.length > 1 ? ` +${running.length - 1}` : '';
-      this.#item.text = `$(loading~spin) ${shortPhase(call)}${more}`;
-    } else if (this.#failure) {
-      this.#item.text = `$(warning) ${FAILURE_TEXT[this.#failure.error.code] ?? 'Intern failed'}`;
-      this.#item.backgroundColor = new vscode.ThemeColor('statusBarItem.warningBackground');
-    } else {
-      this.#item.text = `$(${config.problems.length > 0 ? 'warning' : 'server-process'}) ${backend} · ${model}`;
-    }
-    this.#item.tooltip = this.#tooltip();
-    this.#item.accessibilityInformation = {
-      label: `Ollama Intern: ${this.#item.text.replace(/\$\([^)]*\)\s*/, '')}`,
-      role: 'button',
+    const { config, backends, running } = this.intern;
+    const input = {
+      config,
+      backends,
+      running,
+      latest: this.#latest,
+      failure: this.#failure,
     };
+    const { icon, text, tone, label, retryInMs } = statusOf(input);
+    const color = COLORS[tone];
+    this.#item.text = `$(${icon}) ${text}`;
+    this.#item.backgroundColor = color === undefined ? undefined : new vscode.ThemeColor(color);
+    this.#item.accessibilityInformation = { label, role: 'button' };
+    this.#setTooltip(input);
+    clearTimeout(this.#countdown);
+    if (retryInMs !== undefined) {
+      // On the second of what is left, and once more when it is over.
+      const next = retryInMs % COUNT_MS || COUNT_MS;
+      this.#countdown = setTimeout(() => this.#render(), next);
+    }
   }
 
-  #tooltip(): vscode.MarkdownString {
-    const { config, running } = this.intern;
+  #setTooltip(input: StatusInput): void {
     const md = new vscode.MarkdownString(undefined, true);
-    md.isTrusted = {
-      enabledCommands: [
-        COMMANDS.showDashboard,
-        COMMANDS.selectProfile,
-        COMMANDS.showLog,
-        COMMANDS.openSettings,
-      ],
-    };
-    const line = (text: string): void => void md.appendText(text).appendMarkdown('\n\n');
+    const links = linksOf(input);
+    md.isTrusted = { enabledCommands: links.map(({ command }) => command) };
     md.appendMarkdown('**Ollama Intern**\n\n');
-    if (this.#failure) line(`${this.#failure.error.message} ${this.#failure.error.hint}`);
-    for (const problem of config.problems) line(problem.message);
-    for (const call of running) {
-      line(`${title(call.job)}: ${call.phase ? phaseText(call.phase) : 'starting'}`);
+    for (const lines of detailsOf(input)) {
+      md.appendMarkdown(`${lines.map(asMarkdown).join('  \n')}\n\n`);
     }
-    if (this.#latest) {
-      line(`Last call: ${title(this.#latest.job)}, ${formatDuration(this.#latest.elapsed_ms)}`);
-      line(envelopeLine(this.#latest));
-    }
-    line(
-      isLoopback(config.host)
-        ? `Local: ${hostLabel(config.host)} · nothing leaves this machine`
-        : `Local: ${hostLabel(config.host)} · prompts go to that machine`,
-    );
-    line(
-      `Profile ${config.profile}: ${GENERATIVE_TIERS.map((t) => `${t} ${config.tiers[t].model}`).join(', ')}`,
-    );
-    const link = (text: string, command: string): string => `[${text}](command:${command})`;
     md.appendMarkdown(
-      [
-        link('Dashboard', COMMANDS.showDashboard),
-        link('Select Profile', COMMANDS.selectProfile),
-        link('Show Log', COMMANDS.showLog),
-        link('Settings', COMMANDS.openSettings),
-      ].join(' · '),
+      links.map(({ title, command }) => `[${title}](command:${command})`).join(' · '),
     );
-    return md;
+    // One that is open is drawn anew whenever it is set.
+    if (md.value === this.#tooltip) return;
+    this.#tooltip = md.value;
+    this.#item.tooltip = md;
   }
 }
 
-const FAILURE_TEXT: Partial<Record<string, string>> = {
-  unreachable: 'Ollama offline',
-  config: 'Intern needs set-up',
-  auth_failed: 'Ollama refused',
-  model_missing: 'model missing',
-  out_of_memory: 'out of memory',
-};
-
-function title(job: string): string {
-  return job in JOBS ? JOBS[job as keyof typeof JOBS].title : job;
-}
-
-function shortPhase(call: RunningCall): string {
-  switch (call.phase?.phase) {
-    case 'loading':
-      return phaseText(call.phase);
-    case 'queued':
-      return 'queued';
-    case 'writing':
-      return `writing · ${call.model}`;
-    default:
-      return call.model;
-  }
+/** Text as it stands. The editor's own way makes every space one at which no line may break. */
+function asMarkdown(text: string): string {
+  return new vscode.MarkdownString().appendText(text).value.replaceAll('&nbsp;', ' ');
 }

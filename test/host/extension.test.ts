@@ -54,6 +54,29 @@ describe('the extension', () => {
     assert.equal(stage.server.requests.length, 0);
   });
 
+  it('loads the models of the profile on demand, and says which are in memory', async () => {
+    stage = await Stage.open();
+    assert.equal(await vscode.commands.executeCommand(COMMANDS.loadModels), true);
+    assert.deepEqual(
+      stage.server.runners.map((runner) => runner.name),
+      ['hermes3:8b'],
+    );
+    assert.match(stage.shown[0]?.text ?? '', /hermes3:8b/);
+    const [line] = await stage.log();
+    assert.equal(line?.['kind'], 'prewarm');
+    assert.equal(line?.['success'], true);
+  });
+
+  it('says where to look when no model could be loaded', async () => {
+    stage = await Stage.open();
+    await stage.server.stop();
+    assert.equal(await vscode.commands.executeCommand(COMMANDS.loadModels), false);
+    assert.equal(stage.shown[0]?.kind, 'warning');
+    assert.deepEqual(stage.shown[0]?.buttons, ['Show Log']);
+    assert.equal((await stage.log())[0]?.['error'], 'unreachable');
+    await stage.server.start();
+  });
+
   it('takes over changed settings without a reload', async () => {
     stage = await Stage.open();
     await stage.set({ profile: 'dev-rtx5080-qwen3' });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import { COMMANDS } from '../../src/host/ids';
 import * as vscode from 'vscode';
+import { startOllama } from '../support/ollama/server';
 import { Stage } from './support';
 
 const TOKEN = 'host-5ecret-987';
@@ -68,6 +69,29 @@ describe('network: the server token', () => {
     await stage.set({ 'network.headers': { 'X-Key': '${token}' } });
     assert.equal((await sent())[0], undefined);
     assert.equal(stage.server.requests.at(-1)?.headers['x-key'], TOKEN);
+  });
+
+  it('of a gateway is asked for apart, and sent to the gateway alone', async () => {
+    const gateway = await startOllama();
+    try {
+      await stage.set({ 'gateway.host': gateway.url });
+      const window = vscode.window as unknown as Record<string, unknown>;
+      const { showQuickPick } = vscode.window;
+      window.showQuickPick = (items: { label: string }[]) =>
+        Promise.resolve(items.find(({ label }) => label === 'Gateway'));
+      try {
+        assert.equal(await setToken(TOKEN), true);
+        assert.equal((await sent())[0], undefined);
+        await stage.api.intern.run('summarize_fast', TEXT, { model: 'gateway/hermes3:8b' });
+        assert.equal(gateway.requests.at(-1)?.headers.authorization, `Bearer ${TOKEN}`);
+        await vscode.commands.executeCommand(COMMANDS.clearServerToken);
+      } finally {
+        window.showQuickPick = showQuickPick;
+      }
+    } finally {
+      await stage.set({ 'gateway.host': undefined });
+      await gateway.close();
+    }
   });
 
   it('is refused for another machine without https', async () => {

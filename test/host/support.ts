@@ -12,9 +12,12 @@ export interface Shown {
   kind: 'error' | 'warning' | 'information';
   text: string;
   buttons: string[];
+  /** The small print of a modal message; undefined when it is none. */
+  modal: string | undefined;
 }
 
 type Message = string | { title: string };
+type Item = Message | vscode.MessageOptions;
 
 /**
  * The product in the real extension host, with a simulated server behind it and a person who answers messages as the
@@ -26,6 +29,8 @@ export class Stage {
   answer: (shown: Shown) => string | undefined = () => undefined;
   /** What is typed into the next input box. */
   typed: string | undefined;
+  /** Titles of what was waited for with a progress. */
+  readonly progress: string[] = [];
   readonly #undo: (() => void)[] = [];
 
   private constructor(
@@ -58,6 +63,10 @@ export class Stage {
       'tiers.instant',
       'budgets.instant',
       'maxConcurrent',
+      'gateway.host',
+      'cloud.mode',
+      'cloud.host',
+      'cloud.model',
     ];
     await this.set(Object.fromEntries(keys.map((key) => [key, undefined])));
     await this.api.intern.flush();
@@ -120,15 +129,27 @@ export class Stage {
     };
     for (const kind of ['error', 'warning', 'information'] as const) {
       const name = `show${kind[0]?.toUpperCase()}${kind.slice(1)}Message`;
-      replace(name, async (text: string, ...items: Message[]) => {
+      replace(name, async (text: string, ...given: Item[]) => {
         const title = (item: Message): string => (typeof item === 'string' ? item : item.title);
-        const shown = { kind, text, buttons: items.map(title) };
+        const items = given.filter(
+          (item): item is Message => typeof item === 'string' || 'title' in item,
+        );
+        const options = given.find(
+          (item): item is vscode.MessageOptions => typeof item === 'object' && 'modal' in item,
+        );
+        const modal = options?.modal ? (options.detail ?? '') : undefined;
+        const shown = { kind, text, buttons: items.map(title), modal };
         this.shown.push(shown);
         const chosen = this.answer(shown);
         return items.find((item) => title(item) === chosen);
       });
     }
     replace('showInputBox', async () => this.typed);
+    const { withProgress } = vscode.window;
+    replace('withProgress', (options: vscode.ProgressOptions, task: never) => {
+      this.progress.push(options.title ?? '');
+      return withProgress(options, task);
+    });
   }
 }
 

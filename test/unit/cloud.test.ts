@@ -338,19 +338,21 @@ describe('the cloud', () => {
       ['limits', ({ cloud }) => void (cloud.limit = { kind: 'hourly', retryAfter: '90' })],
       ['is overloaded', ({ cloud }) => void (cloud.overloaded = true)],
     ] as [string, (team: Team) => void][]) {
-      it(`a cloud that ${name} behind the local server is not held against the local server`, async () => {
-        const team = await signedIn('fallback');
-        const { intern } = team;
-        await summarize(intern, { model: 'local/gpt-oss:120b-cloud' });
-        arrange(team);
-        for (let i = 0; i < 4; i++) {
-          await failure(summarize(intern, { model: 'local/gpt-oss:120b-cloud' }));
-        }
-        assert.deepEqual(statusOf(intern, 'local').breaker, { state: 'closed', failures: 0 });
-        assert.equal(statusOf(intern, 'local').error, undefined);
-        const envelope = await summarize(intern);
-        assert.deepEqual([envelope.backend, envelope.degraded], ['local', undefined]);
-      });
+      for (const isKnown of [true, false]) {
+        it(`a cloud that ${name} behind the local server is not held against it${isKnown ? '' : ', nor a question about the model'}`, async () => {
+          const team = await signedIn('fallback');
+          const { intern } = team;
+          if (isKnown) await summarize(intern, { model: 'local/gpt-oss:120b-cloud' });
+          arrange(team);
+          for (let i = 0; i < 4; i++) {
+            await failure(summarize(intern, { model: 'local/gpt-oss:120b-cloud' }));
+          }
+          assert.deepEqual(statusOf(intern, 'local').breaker, { state: 'closed', failures: 0 });
+          assert.equal(statusOf(intern, 'local').error, undefined);
+          const envelope = await summarize(intern);
+          assert.deepEqual([envelope.backend, envelope.degraded], ['local', undefined]);
+        });
+      }
     }
 
     it('is held to an address that is the cloud itself: no connection is made', async () => {

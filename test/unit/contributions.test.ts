@@ -3,7 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isPlausibleModelName } from '../../src/core/ollama/names';
 import { BUILTIN_PROFILES, generationOptionsSchema } from '../../src/core/routing/profiles';
-import { LOCAL_BUDGET_MS, TIERS } from '../../src/core/routing/tiers';
+import { CLOUD_MODES, REMOTE_BUDGET_MS, resolveCloud } from '../../src/core/routing/cloud';
+import { GENERATIVE_TIERS, LOCAL_BUDGET_MS, TIERS } from '../../src/core/routing/tiers';
+import type { ConfigProblem } from '../../src/core/values';
 import {
   COMMANDS,
   CONFIG_SECTION,
@@ -21,6 +23,9 @@ interface Property {
   maximum?: number;
   scope?: string;
   pattern?: string;
+  enum?: string[];
+  enumDescriptions?: string[];
+  items?: Property;
   examples?: string[];
   description?: string;
   markdownDescription?: string;
@@ -194,7 +199,9 @@ describe('package.json', () => {
             ? 'null'
             : typeof property.default === 'number' && types.includes('integer')
               ? 'integer'
-              : typeof property.default;
+              : Array.isArray(property.default)
+                ? 'array'
+                : typeof property.default;
         assert.ok(types.includes(type), `${type} is none of ${types.join(', ')}`);
       });
     }
@@ -225,6 +232,70 @@ describe('package.json', () => {
       for (const { tiers } of Object.values(BUILTIN_PROFILES)) {
         for (const tier of TIERS) assert.ok(isPlausibleModelName(tiers[tier]));
       }
+    });
+
+    for (const tier of GENERATIVE_TIERS) {
+      it(`cloud.budgets.${tier} has the default of the core`, () => {
+        assert.equal(setting(`cloud.budgets.${tier}`).default, REMOTE_BUDGET_MS[tier] / 1000);
+      });
+    }
+
+    it('of the cloud have the modes, the window and the models of the core', () => {
+      const { mode, numCtx, models } = resolveCloud({}, {}, []);
+      assert.deepEqual(setting(SETTINGS.cloudMode).enum, CLOUD_MODES);
+      assert.equal(setting(SETTINGS.cloudMode).default, mode);
+      const { default: window, minimum, maximum } = setting(SETTINGS.cloudContextWindow);
+      assert.equal(window, numCtx);
+      for (const [size, fits] of [
+        [minimum, true],
+        [maximum, true],
+        [minimum! - 1, false],
+        [maximum! + 1, false],
+      ] as const) {
+        const problems: ConfigProblem[] = [];
+        resolveCloud({ contextWindow: size! }, {}, problems);
+        assert.equal(problems.length === 0, fits, String(size));
+      }
+      const text = setting(SETTINGS.cloudModel).markdownDescription ?? '';
+      assert.ok(text.includes(`\`${models.workhorse}\``));
+      for (const name of setting(SETTINGS.cloudModel).examples ?? []) {
+        assert.ok(isPlausibleModelName(name), name);
+      }
+    });
+
+    it('say of every mode but off that prompts leave the machine', () => {
+      const { enumDescriptions = [] } = setting(SETTINGS.cloudMode);
+      assert.equal(enumDescriptions.length, CLOUD_MODES.length);
+      enumDescriptions.forEach((text, index) =>
+        assert.equal(/Prompts leave this machine/.test(text), CLOUD_MODES[index] !== 'off', text),
+      );
+    });
+
+    it('name every environment variable that stands behind them', () => {
+      const texts = Object.values(properties).map((p) => p.markdownDescription ?? '');
+      for (const name of [
+        'OLLAMA_CLOUD_PRIMARY',
+        'OLLAMA_CLOUD_HOST',
+        'OLLAMA_API_KEY',
+        'INTERN_CLOUD_MODEL',
+        'INTERN_CLOUD_DEEP_MODEL',
+        'INTERN_CLOUD_NUM_CTX',
+        ...GENERATIVE_TIERS.map((tier) => `INTERN_CLOUD_TIMEOUT_${tier.toUpperCase()}_MS`),
+      ]) {
+        assert.ok(
+          texts.some((text) => text.includes(`\`${name}\``)),
+          name,
+        );
+      }
+    });
+
+    it('fallbacks take names with and without a backend', () => {
+      const { items } = setting(SETTINGS.fallbacks).additionalProperties as Property;
+      const pattern = new RegExp(items?.pattern ?? '');
+      for (const good of ['qwen3:8b', 'cloud/gpt-oss:120b-cloud', 'gateway/hf.co/org/model']) {
+        assert.match(good, pattern);
+      }
+      for (const bad of ['', 'two words', 'cloud/']) assert.doesNotMatch(bad, pattern);
     });
 
     const schemas: [where: string, options: Record<string, Property> | undefined][] = [
@@ -272,7 +343,16 @@ describe('package.json', () => {
   describe('trust', () => {
     const { untrustedWorkspaces } = manifest.capabilities;
 
-    for (const key of [SETTINGS.host, SETTINGS.logPath, SETTINGS.caFile, SETTINGS.headers]) {
+    const away = Object.values(SETTINGS).filter((key) =>
+      /^(cloud\.|gateway\.|fallbacks)/.test(key),
+    );
+    for (const key of [
+      SETTINGS.host,
+      SETTINGS.logPath,
+      SETTINGS.caFile,
+      SETTINGS.headers,
+      ...away,
+    ]) {
       it(`a repository cannot set ${key}`, () => {
         assert.equal(setting(key).scope, 'machine');
         assert.ok(

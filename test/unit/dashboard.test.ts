@@ -19,11 +19,11 @@ import {
 } from '../../src/shared/dashboard';
 import { Receiver } from '../../src/shared/ipc';
 import { Evictions } from '../../src/shared/residency';
-import { fieldText, matches, remark, spentText } from '../../webview/dashboard/calls';
+import { fieldText, matches, notices, remark, spentText } from '../../webview/dashboard/calls';
 import * as format from '../../webview/dashboard/format';
 import { advice, expiryText, placeText, shortName } from '../../webview/dashboard/residency';
 import { type DashboardState, follow } from '../../webview/dashboard/state';
-import type { Envelope } from '../../src/core/audit/envelope';
+import type { Attempt, Backend, Envelope } from '../../src/core/audit/envelope';
 
 const NOW = Date.UTC(2026, 5, 1, 12);
 const MINUTE = 60_000;
@@ -289,6 +289,44 @@ describe('a row of the dashboard', () => {
     assert.equal(said({ spent: loading }), 'cold load 20.1 s');
     assert.equal(said({ record: { warnings: ['w'] } }), '1 warning');
     assert.equal(said({ record: { warnings: ['w', 'x'] } }), '2 warnings');
+  });
+
+  it('says in words why an answer is degraded, in the list and in its details', () => {
+    const attempt = (backend: Backend, outcome: Attempt['outcome']) => ({
+      ...{ backend, model: backend === 'cloud' ? 'minimax-m3:cloud' : 'hermes3:8b' },
+      ...{ outcome, elapsed_ms: 900 },
+    });
+    const made = entryFromEnvelope(
+      envelope({
+        degraded: true,
+        degrade_reason: 'cloud_rate_limited',
+        attempts: [attempt('cloud', 'server'), attempt('local', 'answer')],
+        warnings: ['A warning.'],
+      }),
+      NOW,
+    );
+    assert.equal(remark(made)?.text, 'cloud rate limited');
+    assert.deepEqual(notices(made), [
+      'Ollama Cloud refused the call because of a limit, so your own Ollama answered.',
+      'A warning.',
+    ]);
+    assert.equal(made.spent.failed, 900);
+    assert.equal(
+      fieldText('attempts', made.record.attempts),
+      'cloud/minimax-m3:cloud: server, 900 ms\nlocal/hermes3:8b: answer, 900 ms',
+    );
+    assert.ok(matches(made, 'rate limited'));
+    assert.deepEqual(notices(entry()), []);
+  });
+
+  it('takes the record of an answer from the cloud and from a gateway', () => {
+    for (const backend of ['cloud', 'gateway'] as const) {
+      const made = entryFromEnvelope(envelope({ backend, model: 'm' }), NOW);
+      let taken: string | undefined;
+      const receiver = new Receiver().on(EVENTS.callFinished, ({ call }) => (taken = call.backend));
+      receiver.receive(EVENTS.callFinished.with({ call: made }));
+      assert.equal(taken, backend);
+    }
   });
 
   it('is found by all words of the filter, in any case and order', () => {

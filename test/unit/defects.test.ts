@@ -89,11 +89,15 @@ describe('defects that a router may have', () => {
         );
         assert.deepEqual(phases, [{ phase: 'queued', position: 1 }]);
         const sent = server.requests.length;
+        await stage().clock.advance(3_000);
         controller.abort();
         // The clock stands still: whoever waited for time to pass would wait for good.
         assert.equal((await waiting).code, 'cancelled');
         assert.equal(server.requests.length, sent);
         assert.equal(statusOf(team.intern, backend).waiting, 0);
+        const line = (await stage().logged(team.intern)).at(-1);
+        assert.equal(line?.['code'], 'cancelled');
+        assert.deepEqual([line?.['attempts'], line?.['queued_ms']], [[], 3_000]);
       });
 
       it(`of the ${backend} has its whole budget after the wait`, async () => {
@@ -447,13 +451,18 @@ describe('defects that a router may have', () => {
       });
     }
 
-    it('never changes its window from job to job, so that it is loaded once', async () => {
-      const { intern, local } = await stage().team({ mode: 'off' });
-      for (const job of JOB_NAMES) await stage().finish(intern.run(job, INPUTS[job]));
-      const windows = local.requests.map((r) => r.body.options?.['num_ctx']).filter(Boolean);
-      assert.equal(new Set(windows).size, 1, `windows: ${windows.join()}`);
-      assert.equal(local.stats.loads, 1);
-    });
+    for (const [how, tiers] of [
+      ['', {}],
+      [', however it is named', { instant: 'local/hermes3:8b', deep: 'library/hermes3:8b' }],
+    ] as const) {
+      it(`never changes its window from job to job, so that it is loaded once${how}`, async () => {
+        const { intern, local } = await stage().team({ mode: 'off', settings: { tiers } });
+        for (const job of JOB_NAMES) await stage().finish(intern.run(job, INPUTS[job]));
+        const windows = local.requests.map((r) => r.body.options?.['num_ctx']).filter(Boolean);
+        assert.equal(new Set(windows).size, 1, `windows: ${windows.join()}`);
+        assert.equal(local.stats.loads, 1);
+      });
+    }
   });
 
   describe('13: a model named without its tag', () => {

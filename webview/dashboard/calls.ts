@@ -1,3 +1,4 @@
+import { degradeSentence, degradeWords } from '../../src/shared/degradation';
 import type { CallEntry, Spent } from '../../src/shared/dashboard';
 import { count, duration } from './format';
 
@@ -20,7 +21,10 @@ export function remark(call: CallEntry): { text: string; tone: Tone } | undefine
   const { outcome, record, spent } = call;
   if (outcome === 'cancelled') return { text: outcome, tone: 'muted' };
   if (outcome !== 'answer') return { text: outcome, tone: 'error' };
-  if (record.degraded) return { text: text(record.degrade_reason) ?? 'degraded', tone: 'warning' };
+  if (record.degraded) {
+    const reason = text(record.degrade_reason);
+    return { text: reason ? degradeWords(reason) : 'degraded', tone: 'warning' };
+  }
   const wanted = text(record.fallback_from);
   if (wanted) return { text: `instead of ${wanted}`, tone: 'warning' };
   if (record.truncated) return { text: 'input shortened', tone: 'warning' };
@@ -31,6 +35,13 @@ export function remark(call: CallEntry): { text: string; tone: Tone } | undefine
   const warnings = Array.isArray(record.warnings) ? record.warnings.length : 0;
   if (warnings === 0) return undefined;
   return { text: warnings === 1 ? '1 warning' : `${warnings} warnings`, tone: 'warning' };
+}
+
+/** What is to be read about a call before its fields. */
+export function notices({ record, backend }: CallEntry): string[] {
+  const reason = record.degraded ? text(record.degrade_reason) : undefined;
+  const warnings: unknown[] = Array.isArray(record.warnings) ? record.warnings : [];
+  return [...(reason ? [degradeSentence(reason, backend)] : []), ...warnings.map(String)];
 }
 
 /** Whether all words of the filter occur in what the row shows. */

@@ -29,6 +29,7 @@ interface JobCard<I extends z.ZodType, R> {
   description: string;
   /** Goes up when the prompt changes, so that results of different prompts are never compared as equals. */
   version: number;
+  tier: Tier;
   input: I;
   /** The text of a result for people, in Markdown. */
   show(result: R): string;
@@ -48,11 +49,18 @@ export interface PromptJob<I extends z.ZodType = z.ZodType, R = unknown> extends
 
 /** A job of several prompts, such as one whose input is longer than a model's window. */
 export interface StepsJob<I extends z.ZodType = z.ZodType, R = unknown> extends JobCard<I, R> {
-  tier: Tier;
+  tier: GenerativeTier;
   run(input: z.output<I>, steps: Steps): Promise<Outcome<R>>;
 }
 
-export type Job<I extends z.ZodType = z.ZodType, R = unknown> = PromptJob<I, R> | StepsJob<I, R>;
+/** A job that makes vectors and asks nothing. */
+export interface EmbedJob<I extends z.ZodType = z.ZodType, R = unknown> extends JobCard<I, R> {
+  tier: 'embed';
+  run(input: z.output<I>, steps: Pick<Steps, 'embed'>): Promise<Outcome<R>>;
+}
+
+export type Job<I extends z.ZodType = z.ZodType, R = unknown> =
+  PromptJob<I, R> | StepsJob<I, R> | EmbedJob<I, R>;
 
 /** One prompt of a job of several. */
 export interface Question extends Prompt {
@@ -98,6 +106,10 @@ export function defineJob<I extends z.ZodType, R>(job: PromptJob<I, R>): PromptJ
 }
 
 export function defineSteps<I extends z.ZodType, R>(job: StepsJob<I, R>): StepsJob<I, R> {
+  return job;
+}
+
+export function defineEmbed<I extends z.ZodType, R>(job: EmbedJob<I, R>): EmbedJob<I, R> {
   return job;
 }
 

@@ -74,7 +74,9 @@ export class Http {
     const context = this.context(model);
     try {
       const { request: options, redact } = await this.#request(method, path, body, signal);
-      const response = await request.call(this.#dispatcher, { ...options, signal });
+      // undici hears an abort only once there is a connection, and that may take its time.
+      const sent = request.call(this.#dispatcher, { ...options, signal });
+      const response = await orAborted(sent, signal);
       if (response.statusCode === 200) return { response, redact };
       const text = await response.body.text();
       throw this.#refused(response.statusCode, redact(text), response.headers, context);

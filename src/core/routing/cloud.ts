@@ -53,7 +53,8 @@ export function resolveCloud(
   const deep = modelName('deepModel', settings.deepModel, env, 'INTERN_CLOUD_DEEP_MODEL', problems);
   const everyday = model ?? DEFAULT_MODEL;
   const wanted = chooseMode(settings, env, problems);
-  const host = wanted === 'off' ? undefined : chooseHost(settings, env, problems);
+  // Whoever is asked for consent has to be told the address before.
+  const host = chooseHost(settings, env, wanted === 'off' ? [] : problems);
   return {
     mode: host === undefined ? 'off' : wanted,
     host: host ?? CLOUD_HOST,

@@ -98,42 +98,10 @@ export class LocalDriver implements Driver {
   }
 }
 
-/** Ollama Cloud. */
-export class CloudDriver implements Driver {
+/** A server that somebody else keeps: Ollama Cloud, or an OpenAI-compatible one. */
+export class RemoteDriver implements Driver {
   constructor(
-    private readonly client: OllamaClient,
-    private readonly catalogue: ModelSource,
-    private readonly clock: Clock,
-  ) {}
-
-  get host(): string {
-    return this.client.baseUrl;
-  }
-
-  async ready(
-    { model, tier }: Target,
-    config: Config,
-    signal: AbortSignal | undefined,
-  ): Promise<Ready> {
-    // The cloud itself knows its models without the suffix that a local server needs.
-    const wireModel = cloudBaseName(model);
-    const info = await this.catalogue.info(wireModel, signal).catch((thrown: unknown) => {
-      // A stand-in for the cloud may tell nothing about its models.
-      if (isUnknownPage(thrown)) return unknownModel(wireModel);
-      throw thrown;
-    });
-    canWrite(info);
-    return remotely('cloud', this.client, this.clock, { model, wireModel, tier, info }, config);
-  }
-
-  explainMissing(error: InternError): Promise<InternError> {
-    return this.catalogue.explainMissing(error);
-  }
-}
-
-/** An OpenAI-compatible server. */
-export class GatewayDriver implements Driver {
-  constructor(
+    private readonly backend: 'cloud' | 'gateway',
     private readonly client: ChatClient,
     private readonly catalogue: ModelSource,
     private readonly clock: Clock,
@@ -148,16 +116,17 @@ export class GatewayDriver implements Driver {
     config: Config,
     signal: AbortSignal | undefined,
   ): Promise<Ready> {
+    const { backend, client, clock } = this;
     if (config.cloud.mode === 'off' && isCloudName(model)) throw leavesError(model);
-    const info = await this.catalogue.info(model, signal);
+    // The cloud itself knows its models without the suffix that a local server needs.
+    const wireModel = backend === 'cloud' ? cloudBaseName(model) : model;
+    const info = await this.catalogue.info(wireModel, signal).catch((thrown: unknown) => {
+      // A stand-in for the cloud may tell nothing about its models.
+      if (isUnknownPage(thrown)) return unknownModel(wireModel);
+      throw thrown;
+    });
     canWrite(info);
-    return remotely(
-      'gateway',
-      this.client,
-      this.clock,
-      { model, wireModel: model, tier, info },
-      config,
-    );
+    return remotely(backend, client, clock, { model, wireModel, tier, info }, config);
   }
 
   explainMissing(error: InternError): Promise<InternError> {

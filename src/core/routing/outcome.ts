@@ -34,7 +34,7 @@ function verdictOf(reason: FailureReason, { details }: InternError): Verdict {
   }
 }
 
-function failureReason({ code, details }: InternError): FailureReason | undefined {
+export function failureReason({ code, details }: InternError): FailureReason | undefined {
   const { status, partial } = details;
   if (status === 429) return 'rate_limited';
   switch (code) {

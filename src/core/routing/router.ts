@@ -2,6 +2,7 @@ import type { Attempt, Backend, DegradeReason } from '../audit/envelope';
 import type { Clock } from '../clock';
 import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
+import { isCloudName } from '../ollama/names';
 import type { Breaker, Verdict } from './breaker';
 import type { BackendAnswer, Call, CallListener } from './call';
 import { orAborted } from './deadline';
@@ -173,11 +174,14 @@ export class Walk {
       return ticket !== undefined;
     };
     try {
-      release = await limiter.acquire(this.listener.signal, (position) =>
-        this.listener.onPhase({ phase: 'queued', position }),
-      );
-      startedAt = clock.monotonic();
-      this.#queuedMs += startedAt - queuedAt;
+      release = await limiter
+        .acquire(this.listener.signal, (position) =>
+          this.listener.onPhase({ phase: 'queued', position }),
+        )
+        .finally(() => {
+          startedAt = clock.monotonic();
+          this.#queuedMs += startedAt - queuedAt;
+        });
       if (!mayGo(target.backend)) return undefined;
       const ready = await driver.ready(target, this.#config, this.listener.signal);
       ranIn = ready.ranIn;
@@ -203,12 +207,14 @@ export class Walk {
       if (error.code === 'config' && !isAllowed(ranIn)) return this.#passBy(target);
       const outcome = outcomeOf(error, shown);
       // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
-      const blamed = error.code === 'unreachable' ? target.backend : ranIn;
+      const isPassedOn = target.backend === 'local' && isCloudName(target.model);
+      const asked = isPassedOn ? 'cloud' : ranIn;
+      const blamed = error.code === 'unreachable' ? target.backend : asked;
       if (blamed === target.backend) {
         verdict = outcome.verdict;
         if (outcome.reason) tell(error);
       }
-      if (wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
+      if (release && wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
       const before = this.#failed.at(-1);
       // The next window may be smaller than the first: what failed before is the better story then.
       const tooLongHere = !wasSent(error) && before !== undefined;
@@ -348,7 +354,7 @@ const NAMES: Readonly<Record<Backend, string>> = {
   gateway: 'The gateway',
 };
 
-/** Every outcome but a prompt that was found too long beforehand comes from a server, or from waiting for one. */
+/** Every outcome but a prompt that was found too long beforehand comes from a server, once there is a permit. */
 function wasSent({ code, details }: InternError): boolean {
   return code !== 'context_overflow' || details.status !== undefined;
 }

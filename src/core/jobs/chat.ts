@@ -1,0 +1,118 @@
+import * as z from 'zod';
+import type { ChatMessage } from '../ollama/client';
+import { dataRule, fence, plainName } from './fence';
+import { defineJob } from './job';
+import { blockText } from './markdown';
+import { cutAtLine } from './summarize';
+import { counted } from './words';
+
+/** Tokens of a reply. */
+const ANSWER = 2048;
+
+const messageSchema = z.object({
+  role: z.enum(['system', 'user', 'assistant']),
+  content: z.string(),
+});
+
+type Message = z.output<typeof messageSchema>;
+
+export interface ChatReply {
+  reply: string;
+}
+
+/** The next reply in a conversation about what is open in the editor. */
+export const chat = defineJob({
+  name: 'chat',
+  title: 'Chat',
+  description: 'The next reply in a conversation, with files or selections beside it.',
+  version: 1,
+  tier: 'workhorse',
+  temperature: 0.7,
+  streamed: true,
+  input: z.object({
+    /** The conversation so far, the oldest message first. */
+    messages: z
+      .array(messageSchema)
+      .refine(
+        (messages) => messages.at(-1)?.role === 'user' && /\S/.test(messages.at(-1)?.content ?? ''),
+        'The last message has to be a question from the user.',
+      ),
+    /** Files or parts of them that the question is about. */
+    context: z.array(z.object({ name: z.string(), text: z.string() })).default([]),
+    /** How many messages were left out because they do not fit. */
+    left_out: z.number().int().min(0).default(0),
+  }),
+  prompt({ messages, context, left_out }) {
+    const files = context.map(({ name, text }) => `File: ${plainName(name)}\n${text}`);
+    const fenced = files.length > 0 ? fence('CONTEXT', files.join('\n\n')) : undefined;
+    const system = [
+      'You are a careful assistant inside a code editor. You talk with a software developer.',
+      fenced ? dataRule(fenced) : '',
+      'Be brief and exact. When you do not know something, or it is not in what you were given, say so.',
+      'Answer in Markdown; put code into fenced blocks that name their language.',
+      left_out > 0 ? 'The beginning of the conversation is left out.' : '',
+      ...messages.filter(isSystem).map(({ content }) => content),
+    ]
+      .filter(Boolean)
+      .join('\n');
+    const turns: ChatMessage[] = messages.filter((message) => !isSystem(message));
+    const question = turns.pop()?.content ?? '';
+    return {
+      messages: [
+        { role: 'system', content: system },
+        ...turns,
+        { role: 'user', content: fenced ? `${fenced.text}\n\n${question}` : question },
+      ],
+      numPredict: ANSWER,
+    };
+  },
+  parse: (answer, { left_out }) => ({
+    result: { reply: answer.trim() },
+    warnings:
+      left_out > 0
+        ? [`Left out to fit the window: the oldest ${counted(left_out, 'message')}.`]
+        : [],
+  }),
+  show: (result) => blockText(result.reply),
+  shorten(given, share) {
+    const { messages, context } = given;
+    const limit = lengthOf(messages) + textLength(context);
+    const kept = withoutOldest(messages, limit * share - textLength(context));
+    const left_out = given.left_out + messages.length - kept.length;
+    // What is left of the room goes to the files, once there is no turn to leave out.
+    const room = Math.max(0, limit * share - lengthOf(kept));
+    const part = Math.min(1, room / Math.max(1, textLength(context)));
+    return {
+      messages: kept,
+      left_out,
+      context: context.map(({ name, text }) => ({
+        name,
+        text: cutAtLine(text, Math.floor(text.length * part)),
+      })),
+    };
+  },
+});
+
+function isSystem({ role }: Message): boolean {
+  return role === 'system';
+}
+
+function lengthOf(messages: readonly Message[]): number {
+  return messages.reduce((sum, { content }) => sum + content.length, 0);
+}
+
+function textLength(context: readonly { text: string }[]): number {
+  return context.reduce((sum, { text }) => sum + text.length, 0);
+}
+
+/** Leaves out whole turns from the oldest on, each from one question to the next, but never the last question. */
+function withoutOldest(messages: Message[], chars: number): Message[] {
+  let kept = messages;
+  while (lengthOf(kept) > chars) {
+    const first = kept.findIndex((message) => !isSystem(message));
+    const next = kept.findIndex(({ role }, index) => role === 'user' && index > first);
+    if (next === -1) break;
+    kept = kept.filter((message, index) => isSystem(message) || index >= next);
+  }
+  return kept;
+}

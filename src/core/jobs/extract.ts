@@ -1,0 +1,232 @@
+import * as z from 'zod';
+import { dataRule, fence, plainName } from './fence';
+import { defineSteps, type Outcome, type Question, type Steps } from './job';
+import { findJson } from './json';
+import { codeBlock, inlineText } from './markdown';
+import { roomFor } from './room';
+import { problemsOf, relaxed, type Shape, whyNotShape } from './shape';
+import { type Part, splitText } from './split';
+import { clip, counted } from './words';
+
+/** Tokens of an answer. */
+const ANSWER = 2048;
+/** Of an answer that is sent back; and room for that and for what is wrong with it, in tokens. */
+const SENT_BACK_CHARS = 1600;
+const SENT_BACK = 800;
+
+const inputSchema = z.object({
+  text: z.string().refine((t) => /\S/.test(t), 'There is no text to extract from.'),
+  /** What the data looks like: a JSON schema. */
+  schema: z.record(z.string(), z.unknown()).superRefine((shape, context) => {
+    const why = whyNotShape(shape);
+    if (why !== undefined) context.addIssue({ code: 'custom', message: why });
+  }),
+  source: z.string().optional(),
+  /** What to look for, beyond what the schema says. */
+  hint: z.string().optional(),
+});
+
+type Input = z.output<typeof inputSchema>;
+
+export interface Extraction {
+  /** Whether the data fits the schema. */
+  ok: boolean;
+  /** Null: nothing that fits. */
+  data: unknown;
+  /** Where the answer does not fit. */
+  problems: string[];
+  /** It fits since it was sent back once. */
+  repaired: boolean;
+  /** What the model wrote instead, when it does not fit. */
+  answer?: string;
+}
+
+/** Data of a given shape out of a text. */
+export const extract = defineSteps({
+  name: 'extract',
+  title: 'Extract',
+  description: 'Data out of a text, as JSON that follows a given schema.',
+  version: 1,
+  tier: 'workhorse',
+  input: inputSchema,
+  async run(input, steps): Promise<Outcome<Extraction>> {
+    const probe = { ...question(input, input.schema, ''), numPredict: ANSWER + SENT_BACK };
+    const room = await roomFor(steps, probe);
+    if (input.text.length <= room) {
+      return { result: await read(steps, question(input, input.schema, input.text), input.schema) };
+    }
+    return readParts(input, steps, splitText(input.text, room));
+  },
+  show({ ok, data, problems, answer }) {
+    if (ok) return codeBlock(JSON.stringify(data, null, 2), 'json');
+    return [
+      'The answer does not follow the schema:',
+      '',
+      ...problems.map((problem) => `- ${inlineText(problem)}`),
+      '',
+      codeBlock(answer ?? ''),
+    ].join('\n');
+  },
+});
+
+function question(
+  { source, hint }: Input,
+  shape: Shape,
+  text: string,
+  part?: { number: number; of: number },
+): Question {
+  const format = { ...shape };
+  // Servers know no other dialect than theirs.
+  delete format.$schema;
+  const fenced = fence('TEXT', text);
+  const system = [
+    'You extract data from texts for a software developer.',
+    dataRule(fenced),
+    'Take only what the text says, as it says it: never guess, never fill in from elsewhere. What the text does not say is left out, or null where the schema allows that.',
+    part
+      ? `The text is part ${part.number} of ${part.of}: leave out what this part does not say.`
+      : '',
+    'Answer with JSON alone, of this schema:',
+    JSON.stringify(format),
+  ]
+    .filter(Boolean)
+    .join('\n');
+  const user = [
+    source ? `The text is from "${plainName(source)}".` : '',
+    fenced.text,
+    hint ? `Look for this: ${hint}` : '',
+    'Extract the data.',
+  ]
+    .filter(Boolean)
+    .join('\n\n');
+  return {
+    messages: [
+      { role: 'system', content: system },
+      { role: 'user', content: user },
+    ],
+    numPredict: ANSWER,
+    temperature: 0.2,
+    format,
+  };
+}
+
+/** Asks, and once more when the answer does not fit. */
+async function read(steps: Steps, asked: Question, shape: Shape): Promise<Extraction> {
+  const first = check(await steps.ask(asked), shape);
+  if (first.ok) return first;
+  const again: Question = {
+    ...asked,
+    messages: [
+      ...asked.messages,
+      { role: 'assistant', content: clip(first.answer ?? '', SENT_BACK_CHARS) },
+      {
+        role: 'user',
+        content: `That does not follow the schema:\n${first.problems.join('\n')}\nCorrect it. Answer with the whole JSON alone.`,
+      },
+    ],
+  };
+  const second = check(await steps.ask(again), shape);
+  return { ...second, repaired: second.ok };
+}
+
+function check(
+  { text, done_reason }: { text: string; done_reason: string },
+  shape: Shape,
+): Extraction {
+  const found = findJson(text);
+  const problems = found ? problemsOf(found.value, shape) : ['There is no whole JSON value in it.'];
+  if (found && problems.length === 0) {
+    return { ok: true, data: found.value, problems, repaired: false };
+  }
+  if (done_reason === 'length') problems.push('It was cut off: it has to be shorter.');
+  return { ok: false, data: null, problems, repaired: false, answer: text };
+}
+
+/** Reads a text that is too long part by part. No part knows all of it, so none has to be complete. */
+async function readParts(
+  input: Input,
+  steps: Steps,
+  parts: readonly Part[],
+): Promise<Outcome<Extraction>> {
+  const shape = relaxed(input.schema);
+  const settled = await steps.map(parts, 'part', ({ text }, index) =>
+    read(steps, question(input, shape, text, { number: index + 1, of: parts.length }), shape),
+  );
+  const warnings = [
+    `The text was read in ${parts.length} parts, and what they hold was put together.`,
+  ];
+  const merger = new Merger();
+  const answers: string[] = [];
+  let lost = 0;
+  for (const [index, outcome] of settled.entries()) {
+    const { firstLine, lastLine } = parts[index] as Part;
+    if (outcome.ok && outcome.value.ok) {
+      merger.add(outcome.value.data);
+      continue;
+    }
+    lost++;
+    if (outcome.ok) answers.push(outcome.value.answer ?? '');
+    const why = outcome.ok ? 'its answer does not follow the schema' : outcome.error.message;
+    warnings.push(`Lines ${firstLine} to ${lastLine} are missing: ${why.replace(/\.?$/, '.')}`);
+  }
+  if (merger.conflicts > 0) {
+    warnings.push(
+      `${counted(merger.conflicts, 'value')} differed between parts; the first was kept.`,
+    );
+  }
+  const data = merger.value;
+  const problems =
+    lost === parts.length
+      ? ['No part of the text gave an answer.']
+      : problemsOf(data ?? null, input.schema);
+  const isRepaired = settled.some((outcome) => outcome.ok && outcome.value.repaired);
+  const result: Extraction =
+    problems.length === 0
+      ? { ok: true, data, problems, repaired: isRepaired }
+      : {
+          ok: false,
+          data: null,
+          problems,
+          repaired: false,
+          answer: lost === parts.length ? answers.join('\n') : JSON.stringify(data, null, 2),
+        };
+  return { result, warnings, truncated: lost > 0 };
+}
+
+/** Puts values of one shape together: lists grow, and of single values the first one stays. */
+class Merger {
+  value: unknown;
+  conflicts = 0;
+
+  add(value: unknown): void {
+    this.value = this.#merge(this.value, value);
+  }
+
+  #merge(old: unknown, fresh: unknown): unknown {
+    if (old === undefined || old === null) return fresh;
+    if (fresh === undefined || fresh === null) return old;
+    if (Array.isArray(old) && Array.isArray(fresh)) {
+      const all = [...(old as unknown[]), ...(fresh as unknown[])];
+      return [...new Map(all.map((item) => [canonical(item), item])).values()];
+    }
+    if (isPlain(old) && isPlain(fresh)) {
+      const keys = new Set([...Object.keys(old), ...Object.keys(fresh)]);
+      return Object.fromEntries([...keys].map((key) => [key, this.#merge(old[key], fresh[key])]));
+    }
+    if (canonical(old) !== canonical(fresh)) this.conflicts++;
+    return old;
+  }
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The same text for the same value, in whatever order its keys are. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    isPlain(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { blockText, codeBlock, inlineText } from '../../src/core/jobs/markdown';
+import { assertLifeless, LIVE } from './excerpts';
+
+describe("a model's text as Markdown", () => {
+  const shown: [what: string, text: string, expected: string][] = [
+    ['paragraphs and lists', 'One.\n\n- *two*\n- **three**', 'One.\n\n- *two*\n- **three**'],
+    ['code in a line', 'Use `Map<string>[0](x)`.', 'Use `Map<string>[0](x)`.'],
+    ['a block of code', '```ts\na[0](b);\n```', '```ts\na[0](b);\n```'],
+    ['a block that never ends', '```ts\na[0](b);', '```ts\na[0](b);\n```'],
+    ['names and paths', 'snake_case @types/node C:\\x', 'snake_case @types/node C:\\\\x'],
+    ['a link', '[a](b)', '\\[a](b)'],
+    ['a link behind a backslash', '\\[a](b)', '\\\\\\[a](b)'],
+    ['an image', '![a](b)', '!\\[a](b)'],
+    ['a definition', '[a]: b', '\\[a]: b'],
+    ['a tag and an entity', '<b>&lt;', '\\<b>\\&lt;'],
+    ['an address', 'https://a.b //a.b www.a.b', 'https:\\//a.b \\//a.b www\\.a.b'],
+    ['mail', 'me@a.b mailto:me', 'me\\@a.b mailto\\:me'],
+    ['math that would swallow a mark', '$`$ [a](b) `', '\\$`$ [a](b) `'],
+    ['code without an end', '`a [b](c)', '\\`a \\[b](c)'],
+    ['double marks', '``a ` [b](c)', '\\`\\`a \\` \\[b](c)'],
+    ['code over two cells', '| `a | [b](c)` |', '| \\`a | \\[b](c)\\` |'],
+    ['code over two lines', '`a\n[b](c)`', '\\`a\n\\[b](c)\\`'],
+    ['a block inside a list', '- a\n  ```\n[b](c)', '- a\n  \\`\\`\\`\n\\[b](c)'],
+    ['a block of tildes', '~~~\n[b](c)', '\\~~~\n\\[b](c)'],
+    ['characters that reorder', 'a\u202eb\u0000c', 'abc'],
+  ];
+  for (const [what, text, expected] of shown) {
+    it(`shows ${what}`, () => assert.equal(blockText(text), expected));
+  }
+
+  it('closes a block only by a fence that is as long', () => {
+    assert.equal(blockText('````\n```\n[a](b)\n````\n[a](b)'), '````\n```\n[a](b)\n````\n\\[a](b)');
+  });
+
+  it('keeps a line a line', () => {
+    assert.equal(inlineText('a\n\n```\nb [c](d)\r\n# e'), 'a \\`\\`\\` b \\[c](d) # e');
+  });
+
+  it('leads nowhere, whatever the text', () => {
+    const piece = fc.constantFrom('`', '```', '\n', ' ', '|', '\\', '[a](b)', LIVE, '<b>', '~~~');
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+        assertLifeless(inlineText(pieces.join('')));
+        for (const line of blockText(pieces.join('\n').replaceAll('```', '')).split('\n')) {
+          assertLifeless(line);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('is fenced as a block of code by more than it holds', () => {
+    assert.equal(codeBlock('a'), '```\na\n```');
+    assert.equal(codeBlock('````\n</b>', 'json'), '`````json\n````\n</b>\n`````');
+  });
+});
