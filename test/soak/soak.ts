@@ -336,7 +336,7 @@ async function changeNowAndThen(site: Site, endAt: number): Promise<void> {
     changes++;
     oneOf<() => void>([
       () => choose(site, oneOf(CLOUD_MODES)),
-      () => choose(site, 'primary'),
+      () => choose(site, 'fallback'),
       () => cloud.keys.delete(CLOUD_KEY),
       () => setKey('a-wrong-key'),
       () => setKey(undefined),

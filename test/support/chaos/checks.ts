@@ -21,6 +21,8 @@ const UNSEEN_LOAD_MS = 300;
 const SLACK_MS = 5_000;
 /** More targets than any route has. */
 const MOST_TARGETS = 6;
+/** More models than any schedule asks the cloud about. */
+const MOST_CLOUD_MODELS = 6;
 const MOST_TURNS = 2_000;
 
 /** Plays a schedule and holds everything to the rules. */
@@ -46,7 +48,9 @@ export async function survives(schedule: Schedule): Promise<World> {
       checkAttempts(call, attempts, world);
       checkShown(call, world);
       if (call.envelope) checkDegraded(call, call.envelope, log);
-      if (played.includes(call)) checkBound(call, attempts, world);
+      if (!played.includes(call)) continue;
+      checkBound(call, attempts, world);
+      if (played.length === 1) checkPatience(call, attempts, world);
     }
     checkBreakers(log);
     checkWhatArrived(world);
@@ -292,10 +296,11 @@ function mostLoad(world: World): number {
 /** Whoever sleeps gets the time that was running once more. */
 function slept(call: Seen, world: World): number {
   const once = Math.max(mostLoad(world), budgetOf('cloud', call));
-  const during = world.sleeps.filter(
-    ({ at }) => at >= call.startedAt && at <= (call.endedAt ?? Infinity),
-  );
-  return during.reduce((sum, { ms }) => sum + ms + once, 0);
+  return sleepsDuring(call, world).reduce((sum, { ms }) => sum + ms + once, 0);
+}
+
+function sleepsDuring({ startedAt, endedAt = Infinity }: Seen, { sleeps }: World) {
+  return sleeps.filter(({ at }) => at >= startedAt && at <= endedAt);
 }
 
 /** A call waits for calls of ours and for nothing else: the time in which there were others does not count. */
@@ -320,6 +325,18 @@ function checkBound(call: Seen, attempts: Attempt[], world: World): void {
   assert.ok(took <= bound, `it took ${took} ms, more than ${bound} ms`);
 }
 
+/** Nobody is given up before his time, and time that was slept through is not his. Naps are not noticed. */
+function checkPatience(call: Seen, attempts: Attempt[], world: World): void {
+  const [only, ...others] = attempts;
+  const sleeps = sleepsDuring(call, world);
+  const longest = Math.max(mostLoad(world), budgetOf('cloud', call));
+  if (only?.outcome !== 'timeout' || others.length > 0) return;
+  if (sleeps.some(({ ms }) => ms < longest)) return;
+  const awake = only.elapsed_ms - sleeps.reduce((sum, { ms }) => sum + ms, 0);
+  const least = only.backend === 'local' ? LOCAL_BUDGET_MS.instant : QUESTION_MS;
+  assert.ok(awake >= least, `${only.backend} had ${awake} ms`);
+}
+
 // --- what is left -------------------------------------------------------------------------------
 
 /** Only shared questions about models may outlive the call that asked first: others may want the answer. */
@@ -334,7 +351,7 @@ function checkNothingLeft(world: World): void {
   assert.deepEqual(left, [], 'requests go on after all calls have ended');
   const timers = world.coreClock.pending;
   // A question to the cloud, one for each of its models, may wait for the key.
-  const unsent = world.isLookingUp ? 3 : 0;
+  const unsent = world.isLookingUp ? MOST_CLOUD_MODELS : 0;
   assert.ok(timers <= shared.length + unsent, `${timers} timers, ${shared.length} questions`);
 }
 

@@ -177,7 +177,7 @@ const anyCall: fc.Arbitrary<CallPlan> = fc.record({
   ),
 });
 
-export const anySchedule: fc.Arbitrary<Schedule> = fc.record({
+const anyDay: fc.Arbitrary<Schedule> = fc.record({
   pace: fc.constantFrom(1, 0.2, 0.02),
   limit: fc.integer({ min: 1, max: 3 }),
   twoModels: fc.boolean(),
@@ -206,9 +206,140 @@ export const anySchedule: fc.Arbitrary<Schedule> = fc.record({
   happenings: fc.array(fc.record({ at: moment, what: anyHappening }), { maxLength: 5 }),
 });
 
+/** Narrow places that chance alone seldom finds: what is put into an otherwise random day. */
+interface Scene {
+  mode?: CloudMode;
+  limit?: number;
+  calls: Partial<CallPlan>[];
+  faults: FaultPlan[];
+  happenings: Schedule['happenings'];
+}
+
+const PLAIN: CallPlan = {
+  job: 'summarize_fast',
+  startsAt: 0,
+  cancel: undefined,
+  streamed: true,
+};
+const seconds = fc.integer({ min: 1, max: 9_000 });
+const cloudCall = { model: `cloud/${CLOUD_MODEL}` };
+
+/** Something changes while the cloud, or the local server for it, is asked about a model. */
+const whileAsked: fc.Arbitrary<Scene> = fc.record({
+  mode: fc.constantFrom<CloudMode[]>('primary', 'fallback'),
+  calls: fc.constantFrom([{}], [cloudCall], [{ model: PASSED_ON }], [{}, cloudCall]),
+  faults: fc
+    .tuple(side, seconds)
+    .map(([on, ms]) => [{ side: on, path: '/api/show', skip: 0, fault: faults.late(ms) }]),
+  happenings: fc
+    .tuple(
+      seconds,
+      fc.constantFrom<Happening[]>(
+        { kind: 'mode', mode: 'off' },
+        { kind: 'key', key: 'none' },
+        { kind: 'key', key: 'wrong' },
+      ),
+    )
+    .map(([at, what]) => [{ at, what }]),
+});
+
+/** The cloud is left alone while calls to it ask about another model. */
+const whileLeftAlone: fc.Arbitrary<Scene> = fc.record({
+  limit: fc.constant(3),
+  mode: fc.constantFrom<CloudMode[]>('primary', 'fallback'),
+  calls: fc.array(
+    fc.record({
+      startsAt: seconds,
+      model: fc.constantFrom(`cloud/${CLOUD_MODEL}`, `cloud/${CLOUD_DEEP_MODEL}`),
+    }),
+    { minLength: 2, maxLength: 6 },
+  ),
+  faults: fc.tuple(seconds, retryAfter).map(([ms, after]) => [
+    { side: 'cloud' as const, path: '/api/show', skip: 0, times: 2, fault: faults.late(ms) },
+    {
+      side: 'cloud' as const,
+      path: '/api/chat',
+      skip: 0,
+      times: 3,
+      fault: faults.status(429, 'too many', after === undefined ? {} : { 'Retry-After': after }),
+    },
+  ]),
+  happenings: fc.constant([]),
+});
+
+/** A breaker has just become half open, and several want to be the probe. */
+const whileHalfOpen: fc.Arbitrary<Scene> = fc
+  .record({
+    limit: fc.integer({ min: 2, max: 3 }),
+    mode: fc.constantFrom<CloudMode[]>('primary', 'fallback'),
+    late: seconds,
+    after: fc.array(
+      fc.record({
+        startsAt: fc.integer({ min: 19_900, max: 32_000 }),
+        cancel: fc.option(
+          fc.record({ after: seconds, how: fc.constantFrom('signal' as const, 'stop' as const) }),
+          { nil: undefined },
+        ),
+      }),
+      { minLength: 2, maxLength: 5 },
+    ),
+  })
+  .map(({ late, after, ...rest }) => ({
+    ...rest,
+    calls: [
+      ...[0, 1, 2].map((n) => ({ ...cloudCall, startsAt: n * 10 })),
+      ...after.map((call) => ({ ...cloudCall, ...call })),
+    ],
+    faults: [
+      { side: 'cloud' as const, path: '/api/chat', skip: 0, times: 3, fault: faults.page(502) },
+      { side: 'cloud' as const, path: '/api/chat', skip: 0, times: 4, fault: faults.late(late) },
+    ],
+    happenings: [],
+  }));
+
+/** The machine sleeps while one call waits for its answer. */
+const whileAsleep: fc.Arbitrary<Scene> = fc
+  .record({
+    mode: anyMode,
+    late: fc.integer({ min: 10, max: 4_900 }),
+    at: fc.integer({ min: 10, max: 4_900 }),
+    ms: fc.integer({ min: 6_000, max: 3_600_000 }),
+  })
+  .map(({ mode, late, at, ms }) => ({
+    mode,
+    calls: [{}],
+    faults: (['local', 'cloud'] as const).map((on) => ({
+      side: on,
+      path: '/api/chat',
+      skip: 0,
+      fault: faults.late(late),
+    })),
+    happenings: [{ at, what: { kind: 'sleep' as const, ms } }],
+  }));
+
+const anyScene = fc.oneof(whileAsked, whileLeftAlone, whileHalfOpen, whileAsleep);
+
+/** Half of all days are nothing but chance. */
+export const anySchedule: fc.Arbitrary<Schedule> = fc.oneof(
+  { weight: 2, arbitrary: anyDay },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(anyDay, anyScene).map(([any, { calls, ...scene }]) => ({
+      ...any,
+      ...scene,
+      pace: 1,
+      keyMs: 0,
+      calls: [...calls.map((call) => ({ ...PLAIN, ...call })), ...any.calls.slice(0, 2)],
+    })),
+  },
+  {
+    weight: 1,
+    arbitrary: anyScene.map(({ calls, ...scene }) => day(calls, scene)),
+  },
+);
+
 /** A day on which nothing goes wrong, but for what is said. */
 export function day(calls: Partial<CallPlan>[], rest: Partial<Schedule> = {}): Schedule {
-  const plan: CallPlan = { job: 'summarize_fast', startsAt: 0, cancel: undefined, streamed: true };
   return {
     pace: 1,
     limit: 2,
@@ -224,6 +355,6 @@ export function day(calls: Partial<CallPlan>[], rest: Partial<Schedule> = {}): S
     faults: [],
     happenings: [],
     ...rest,
-    calls: calls.map((call) => ({ ...plan, ...call })),
+    calls: calls.map((call) => ({ ...PLAIN, ...call })),
   };
 }
