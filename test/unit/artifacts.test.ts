@@ -317,13 +317,14 @@ describe('the artifact store', () => {
       await assert.rejects(readOnly.write(pack()), failed);
     });
 
-    it('says so when the permission is missing', async function () {
-      // Root may write everywhere.
-      if (isWindows || process.getuid?.() === 0) this.skip();
-      await mkdir(root);
-      await chmod(root, 0o500);
-      await assert.rejects(store.write(pack()), failed);
-    });
+    // Root may write everywhere.
+    if (!isWindows && process.getuid?.() !== 0) {
+      it('says so when the permission is missing', async () => {
+        await mkdir(root);
+        await chmod(root, 0o500);
+        await assert.rejects(store.write(pack()), failed);
+      });
+    }
 
     it('says so when a file stands in the place of the folder', async () => {
       await writeFile(root, 'x');
