@@ -17,7 +17,7 @@ import {
   type Profile,
   profileSchema,
 } from './routing/profiles';
-import { parseModelRef, type ModelRef } from './routing/route';
+import { type ModelRef, parseModelRef, refKey } from './routing/route';
 import { LOCAL_BUDGET_MS, type Tier, TIERS } from './routing/tiers';
 import { type ConfigProblem, positive, problem, text } from './values';
 
@@ -82,7 +82,7 @@ export interface Config {
   cloud: CloudConfig;
   /** Base URL of the gateway; undefined: there is none. */
   gateway: string | undefined;
-  /** By model key, or `*`. */
+  /** By the key of a model, of one with its backend, or `*`. */
   fallbacks: ReadonlyMap<string, readonly ModelRef[]>;
   logPath: string;
   /** Things the person should know, such as a setting that was ignored. */
@@ -203,13 +203,12 @@ function expandedFile(path: string | undefined): string | undefined {
 
 /** Tiers that share a model get the largest of their windows, so that changing tier never reloads it. */
 function shareWindows(tiers: Record<Tier, TierConfig>): void {
+  const keyOf = ({ model }: TierConfig): string => refKey(parseModelRef(model));
   const largest = new Map<string, number>();
   for (const tier of Object.values(tiers)) {
-    const key = modelKey(tier.model);
-    largest.set(key, Math.max(largest.get(key) ?? 0, tier.numCtx));
+    largest.set(keyOf(tier), Math.max(largest.get(keyOf(tier)) ?? 0, tier.numCtx));
   }
-  for (const tier of Object.values(tiers))
-    tier.numCtx = largest.get(modelKey(tier.model)) ?? tier.numCtx;
+  for (const tier of Object.values(tiers)) tier.numCtx = largest.get(keyOf(tier)) ?? tier.numCtx;
 }
 
 function chooseProfile(
@@ -329,8 +328,9 @@ function readFallbacks(
       if (why) report(`In the fallback chain of "${model}", "${name}" ${why}.`);
       return why === undefined;
     });
+    const own = parseModelRef(model);
     chains.set(
-      model === '*' ? '*' : modelKey(model),
+      model === '*' ? '*' : own.isQualified ? refKey(own) : modelKey(model),
       usable.map(({ backend, model: to }) => ({ backend, model: to })),
     );
   }

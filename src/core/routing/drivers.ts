@@ -1,16 +1,16 @@
 import type { Backend } from '../audit/envelope';
 import { hostLabel } from '../address';
 import type { Clock } from '../clock';
-import type { Config } from '../config';
+import type { Config, TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
-import { cloudBaseName, isCloudName, modelKey } from '../ollama/names';
+import { cloudBaseName, isCloudName } from '../ollama/names';
 import type { OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
 import { isCloudHost } from './cloud';
 import { type Embedded, isEmbedder, type LocalBackend, type Warmed } from './local';
 import { type ChatClient, runRemotely } from './remote';
-import type { Target } from './route';
+import { parseModelRef, refKey, type Target } from './route';
 
 /** A target that may be used: its window, and the way to run a prompt on it. */
 export interface Ready {
@@ -211,9 +211,10 @@ function localWindow(
   { model, tier }: Pick<Target, 'model' | 'tier'>,
   info: ModelInfo,
 ): number {
-  const key = modelKey(model);
+  const key = refKey({ backend: 'local', model });
+  const isOwn = (t: TierConfig): boolean => refKey(parseModelRef(t.model)) === key;
   // A model named by the caller shares the window of the tier that has it, or it would be reloaded.
-  const own = Object.values(tiers).find((t) => modelKey(t.model) === key) ?? tiers[tier];
+  const own = Object.values(tiers).find(isOwn) ?? tiers[tier];
   return Math.min(own.numCtx, info.contextLength ?? Infinity);
 }
 
