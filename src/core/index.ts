@@ -54,7 +54,7 @@ export type { BreakerStatus, FailureReason } from './routing/breaker';
 export { CLOUD_MODES, type CloudConfig, type CloudMode, type CloudSettings } from './routing/cloud';
 export type { KeySource } from './routing/cloudKeys';
 export { failureReason } from './routing/outcome';
-export { BACKENDS, routeOf } from './routing/route';
+export { BACKENDS, parseModelRef, routeOf } from './routing/route';
 export type { Residency } from './routing/residency';
 export type { Profile } from './routing/profiles';
 export { GENERATIVE_TIERS, type GenerativeTier, type Tier, TIERS } from './routing/tiers';
