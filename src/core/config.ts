@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type * as z from 'zod';
-import { hasCredentials, parseHost } from './address';
+import { hasScheme, parseHost, shownAddress } from './address';
 import { InternError } from './errors';
 import { isPlausibleModelName, modelKey } from './ollama/names';
 import type { NetworkConfig } from './ollama/network';
@@ -19,7 +19,7 @@ import {
 } from './routing/profiles';
 import { type ModelRef, parseModelRef, refKey } from './routing/route';
 import { LOCAL_BUDGET_MS, type Tier, TIERS } from './routing/tiers';
-import { type ConfigProblem, positive, problem, text } from './values';
+import { type ConfigProblem, credentialsProblems, positive, problem, text } from './values';
 
 /**
  * The settings that somebody set explicitly, named as in the editor (`ollamaIntern.` left out). Absent means: not set.
@@ -47,6 +47,8 @@ export interface Settings {
 
 /** How the server is reached. Each may be of the wrong type: the editor passes on what was written. */
 export interface NetworkSettings {
+  /** `off`: no proxy, whoever names one. */
+  proxySupport?: string;
   /** Wins over HTTPS_PROXY, HTTP_PROXY and ALL_PROXY. */
   proxy?: string;
   /** Hosts without a proxy, beside those of NO_PROXY: `host`, `.suffix`, `*.suffix`, `host:port`, `*`. */
@@ -184,6 +186,7 @@ export function resolveNetwork(
       http: fromSetting ?? fromEnv('HTTP_PROXY'),
       https: fromSetting ?? fromEnv('HTTPS_PROXY'),
       bypass: [
+        ...(settings.proxySupport === 'off' ? ['*'] : []),
         ...(Array.isArray(listed) ? listed.flatMap((rule) => splitRules(text(rule))) : []),
         ...splitRules(env['no_proxy'] || env['NO_PROXY']),
       ],
@@ -262,14 +265,8 @@ function chooseHost(settings: Settings, env: Environment, problems: ConfigProble
     if (!host?.trim()) continue;
     try {
       const address = parseHost(host);
-      if (hasCredentials(host)) {
-        problems.push(
-          problem(
-            'host',
-            `The user and password in the address of ${new URL(address).host} are not sent. Use the command Set Server Token, or ollamaIntern.network.headers.`,
-          ),
-        );
-      }
+      const instead = 'the command Set Server Token, or ollamaIntern.network.headers';
+      problems.push(...credentialsProblems('host', host, address, instead));
       return address;
     } catch (error) {
       problems.push(
@@ -288,11 +285,13 @@ function chooseGateway(settings: Settings, problems: ConfigProblem[]): string | 
   if (!wanted) return undefined;
   try {
     // The port of Ollama is no port of a gateway: without one it is the scheme's own.
-    return parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(wanted) ? wanted : `http://${wanted}`);
+    const host = parseHost(hasScheme(wanted) ? wanted : `http://${wanted}`);
+    const instead = 'the command Set Server Token';
+    problems.push(...credentialsProblems('gateway.host', wanted, host, instead));
+    return host;
   } catch {
-    problems.push(
-      problem('gateway.host', `"${wanted}" is not an address of a gateway. It is ignored.`),
-    );
+    const message = `"${shownAddress(wanted)}" is not an address of a gateway. It is ignored.`;
+    problems.push(problem('gateway.host', message));
     return undefined;
   }
 }

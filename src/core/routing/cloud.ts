@@ -1,9 +1,9 @@
-import { hostLabel, parseHost } from '../address';
+import { hasScheme, hostLabel, parseHost } from '../address';
 import type { Environment } from '../config';
 import { InternError } from '../errors';
 import { isPlausibleModelName } from '../ollama/names';
 import { mayCarryToken } from '../ollama/tokens';
-import { type ConfigProblem, positive, problem, text } from '../values';
+import { type ConfigProblem, credentialsProblems, positive, problem, text } from '../values';
 import { GENERATIVE_TIERS, type GenerativeTier } from './tiers';
 
 /** `off`: nothing goes there. `primary`: first the cloud. `fallback`: the cloud when this machine fails. */
@@ -85,7 +85,7 @@ export function environmentKey(origin: string, env: Environment): string | undef
 
 /** Base URL of a cloud; without a scheme it is https, for a key goes there. */
 function cloudAddress(text: string): string {
-  return parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`);
+  return parseHost(hasScheme(text) ? text : `https://${text}`);
 }
 
 const YES = /^(?:1|true|yes|on)$/i;
@@ -123,6 +123,7 @@ function chooseHost(
   if (typeof wanted !== 'string') return off("The cloud's address is not text.");
   try {
     const host = cloudAddress(wanted);
+    problems.push(...credentialsProblems('cloud.host', wanted, host, 'the command Set Cloud Key'));
     return mayCarryToken(host)
       ? host
       : off(`The cloud's address ${hostLabel(host)} is plain HTTP, where others can read the key.`);
