@@ -7,11 +7,12 @@ import { Catalogue } from './models/catalogue';
 import { GatewayCatalogue } from './models/gatewayCatalogue';
 import { OllamaClient } from './ollama/client';
 import { GatewayClient } from './ollama/gateway';
-import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
 import { cloudBaseName } from './ollama/names';
 import { Connections, type NetworkConfig } from './ollama/network';
 import { Tokens, type TokenSource } from './ollama/tokens';
 import { Breaker, type BreakerStatus } from './routing/breaker';
+import { cloudHostError, isCloudHost } from './routing/cloud';
+import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
 import { ask, Deadline } from './routing/deadline';
 import { type Driver, LocalDriver, NoDriver, RemoteDriver } from './routing/drivers';
 import { Limiter } from './routing/limiter';
@@ -144,11 +145,14 @@ export class Backends {
     const before = this.#config;
     this.#config = config;
     for (const { limiter } of Object.values(this.gates)) limiter.setLimit(config.maxConcurrent);
+    const { headers } = this.#network;
     const isOtherWay = this.#renewConnections(settings);
-    if (before.host !== config.host) {
-      this.#local = this.#newLocal();
-      this.#forgive('local');
-    } else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    const isOtherLocal = before.host !== config.host;
+    if (isOtherLocal) this.#local = this.#newLocal();
+    else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    // A key may be among the headers.
+    const hasOtherHeaders = JSON.stringify(headers) !== JSON.stringify(this.#network.headers);
+    if (isOtherLocal || hasOtherHeaders) this.#forgive('local');
     const isOtherGateway = before.gateway !== config.gateway;
     if (isOtherGateway || isOtherWay) this.#gateway = this.#newGateway();
     if (isOtherGateway) this.#forgive('gateway');
@@ -162,15 +166,19 @@ export class Backends {
 
   setToken(baseUrl: string, token: string | undefined): void {
     this.#tokens.set(baseUrl, token);
-    this.#local.catalogue.refresh();
-    this.#gateway?.catalogue.refresh();
-    this.#forgive('local');
-    this.#forgive('gateway');
+    if (isSameOrigin(baseUrl, this.#config.host)) {
+      this.#local.catalogue.refresh();
+      this.#forgive('local');
+    }
+    if (this.#gateway && isSameOrigin(baseUrl, this.#gateway.client.baseUrl)) {
+      this.#gateway.catalogue.refresh();
+      this.#forgive('gateway');
+    }
   }
 
   setCloudKey(baseUrl: string, key: string | undefined): void {
     this.#keys.set(baseUrl, key);
-    if (new URL(baseUrl).origin !== new URL(this.#config.cloud.host).origin) return;
+    if (!isSameOrigin(baseUrl, this.#config.cloud.host)) return;
     // Questions on their way carry the key from before.
     this.#cloud.catalogue.refresh();
     this.#forgive('cloud');
@@ -328,7 +336,7 @@ export class Backends {
     const client = new OllamaClient({
       baseUrl: host,
       dispatcher: this.#connections,
-      headers: () => this.#tokens.headers(host, headers),
+      headers: () => this.#ownHeaders(host, 'host', headers),
       proxy: this.#connections.proxyLabel(host),
       now: () => clock.now(),
     });
@@ -347,6 +355,17 @@ export class Backends {
   async #cloudHeaders(host: string): ReturnType<CloudKeys['headers']> {
     const headers = await this.#keys.headers(host);
     if (!this.isAllowed('cloud')) throw cloudIsOff();
+    return headers;
+  }
+
+  /** A server of the person's own may be the cloud itself: then it is asked nothing at all without consent. */
+  async #ownHeaders(
+    host: string,
+    setting: 'host' | 'gateway.host',
+    extra: NetworkConfig['headers'],
+  ): ReturnType<Tokens['headers']> {
+    const headers = await this.#tokens.headers(host, extra);
+    if (isCloudHost(host) && !this.isAllowed('cloud')) throw cloudHostError(host, setting);
     return headers;
   }
 
@@ -375,7 +394,7 @@ export class Backends {
       baseUrl: host,
       dispatcher: this.#connections,
       // Its token is set as that of a server; the headers of the local server are not for it.
-      headers: () => this.#tokens.headers(host, {}),
+      headers: () => this.#ownHeaders(host, 'gateway.host', {}),
       proxy: this.#connections.proxyLabel(host),
       now: () => this.o.clock.now(),
     });
@@ -386,6 +405,10 @@ export class Backends {
       driver: new RemoteDriver('gateway', client, catalogue, this.o.clock),
     };
   }
+}
+
+function isSameOrigin(a: string, b: string): boolean {
+  return new URL(a).origin === new URL(b).origin;
 }
 
 function testTimeout(budgetMs: number): InternError {

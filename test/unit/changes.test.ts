@@ -111,6 +111,29 @@ describe('what changes while a call is on its way', () => {
     });
   });
 
+  describe('a token', () => {
+    it('of another server changes nothing for those that have none', async () => {
+      const intern = hire('fallback');
+      local.faults.next({ ...faults.status(401, 'who are you'), match: at('/api/chat') });
+      await stage().finish(summarize(intern));
+      assert.equal(breakerOf(intern, 'local')?.state, 'misconfigured');
+      intern.setToken('https://elsewhere.example', 'a-token');
+      assert.equal(breakerOf(intern, 'local')?.state, 'misconfigured');
+      intern.setToken(local.url, 'a-token');
+      assert.equal(breakerOf(intern, 'local')?.state, 'closed');
+    });
+
+    it('that stands among the headers lets the server be asked again when they change', async () => {
+      const intern = hire('fallback');
+      local.faults.next({ ...faults.status(401, 'who are you'), match: at('/api/chat') });
+      await stage().finish(summarize(intern));
+      assert.equal(breakerOf(intern, 'local')?.state, 'misconfigured');
+      const network = { headers: { 'x-api-key': 'other' } };
+      intern.configure(stage().settingsFor(local, settingsIn('fallback', { network })));
+      assert.equal(breakerOf(intern, 'local')?.state, 'closed');
+    });
+  });
+
   describe('the key', () => {
     it('that is set while a question with another one is open is not taken for that one', async () => {
       const intern = hire('primary', {}, { cloudKeys: () => Promise.resolve('an-old-key') });

@@ -24,6 +24,7 @@ import {
   type Fault,
   faults,
   type OllamaServer,
+  type RecordedRequest,
 } from '../support/ollama/server';
 import {
   chatsOf,
@@ -370,6 +371,47 @@ describe('the cloud', () => {
         assert.match(error.message, /nothing may leave this machine/);
         assert.deepEqual(asked, []);
       }
+    });
+
+    it('is held to an address that is the cloud itself, whatever is asked there', async () => {
+      const { asked, lookup } = recordingLookup();
+      const local = await stage().serve();
+      const host = `http://ollama.com:${local.port}`;
+      const intern = stage().hire(local, { host, gateway: { host } }, { lookup });
+      for (const ask of [
+        () => intern.models.installed(),
+        () => intern.models.resident(),
+        () => intern.models.version(),
+        () => intern.models.pull('hermes3:8b', () => {}),
+        () => intern.test('local'),
+        () => intern.test('gateway'),
+        () => summarize(intern, { model: 'gateway/hermes3:8b' }),
+      ]) {
+        const error = await failure(ask());
+        assert.equal(error.code, 'config', String(ask));
+        assert.match(error.message, /ollama\.com:\d+ is Ollama Cloud/);
+      }
+      assert.deepEqual(asked, []);
+      assert.deepEqual(local.requests, []);
+    });
+
+    it('lets a local address be the cloud itself, and calls it what it is', async () => {
+      const { lookup } = recordingLookup();
+      const local = await stage().serve();
+      const host = `http://ollama.com:${local.port}`;
+      const cloud = { mode: 'fallback' };
+      // The simulator answers to its own names only, as Ollama does.
+      const rename = ({ headers }: RecordedRequest): boolean => {
+        headers.host = 'localhost';
+        return false;
+      };
+      local.faults.next({ ...faults.hang(), match: rename, times: Infinity });
+      const intern = stage().hire(local, { host, cloud }, { lookup });
+      const envelope = await summarize(intern, { model: 'local/hermes3:8b' });
+      assert.equal(envelope.backend, 'cloud');
+      assert.equal(envelope.residency, null);
+      assert.equal('cost_usd' in envelope, false);
+      assert.deepEqual([...new Set(local.requests.map((r) => r.path))], ['/api/show', '/api/chat']);
     });
 
     /** Holds both permits of a backend until they are cancelled. */

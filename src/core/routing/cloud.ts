@@ -71,6 +71,16 @@ export function isCloudHost(baseUrl: string): boolean {
   return /(?:^|\.)ollama\.com\.?$/i.test(new URL(baseUrl).hostname);
 }
 
+/** A server of the person's own that is Ollama Cloud itself. `setting`: of its address. */
+export function cloudHostError(host: string, setting: 'host' | 'gateway.host'): InternError {
+  return new InternError({
+    code: 'config',
+    message: `${hostLabel(host)} is Ollama Cloud, and nothing may leave this machine.`,
+    hint: 'Set the address of your own server, or enable the cloud and set its key.',
+    actions: [{ kind: 'open_setting', setting: `ollamaIntern.${setting}` }],
+  });
+}
+
 /** Where the key of the environment belongs: to no other host. */
 export function environmentKey(origin: string, env: Environment): string | undefined {
   const key = env['OLLAMA_API_KEY']?.trim();
