@@ -20,6 +20,7 @@ export {
 export {
   type Attempt,
   type Backend,
+  BACKEND_NAMES,
   type DegradeReason,
   type Envelope,
   envelopeLine,

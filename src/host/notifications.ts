@@ -1,13 +1,14 @@
 import * as vscode from 'vscode';
 import {
   type Backend,
+  BACKEND_NAMES,
   type BackendStatus,
   type BreakerStatus,
   type Config,
   type ErrorAction,
   type Intern,
 } from '../core';
-import { backendName, reasonWords } from '../shared/degradation';
+import { reasonWords } from '../shared/degradation';
 import { errorText, offer } from './actions';
 import { COMMANDS } from './ids';
 import { formatWait, reasonOf } from './status';
@@ -66,7 +67,7 @@ export class Notifications implements vscode.Disposable {
     // Only an answer shows that it is back; a new key or address proves nothing yet.
     const answered = before.state === 'half_open' && status.breaker.state === 'closed';
     if (wasTold && answered && !this.#isQuiet) {
-      void vscode.window.showInformationMessage(`${backendName(status.backend)} answers again.`);
+      void vscode.window.showInformationMessage(`${BACKEND_NAMES[status.backend]} answers again.`);
     }
   }
 
@@ -117,13 +118,13 @@ function tellPaused(status: BackendStatus, { cloud }: Config): void {
   const retry: ErrorAction[] = backend === 'cloud' ? [{ kind: 'retry_cloud' }] : [];
   void offer(
     vscode.window.showWarningMessage,
-    `${backendName(backend)} does not answer${reason ? ` (${reasonWords(reason)})` : ''}. ${meanwhile}; next try in ${formatWait(breaker.retry_in_ms ?? 0)}.`,
+    `${BACKEND_NAMES[backend]} does not answer${reason ? ` (${reasonWords(reason)})` : ''}. ${meanwhile}; next try in ${formatWait(breaker.retry_in_ms ?? 0)}.`,
     [...retry, SHOW_LOG],
   );
 }
 
 function tellMisconfigured({ backend, error, key }: BackendStatus): void {
-  const text = error ? errorText(error) : `${backendName(backend)} has no valid key.`;
+  const text = error ? errorText(error) : `${BACKEND_NAMES[backend]} has no valid key.`;
   const cures: ErrorAction[] =
     backend === 'cloud'
       ? [

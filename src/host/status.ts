@@ -1,5 +1,6 @@
 import {
   type Backend,
+  BACKEND_NAMES,
   BACKENDS,
   type BackendStatus,
   type BreakerStatus,
@@ -20,7 +21,7 @@ import {
   routeOf,
   type RunningCall,
 } from '../core';
-import { backendName, degradeSentence, reasonWords } from '../shared/degradation';
+import { degradeSentence, reasonWords } from '../shared/degradation';
 import { COMMANDS, type CommandId } from './ids';
 
 /** What is known at one moment. */
@@ -158,7 +159,9 @@ function degradedStatus(backend: BackendStatus): Status {
     icon: 'warning',
     text: `degraded${why}${wait}`,
     tone: 'warning',
-    label: spoken(`degraded, ${backendName(backend.backend)} ${reason ? reasonWords(reason) : ''}`),
+    label: spoken(
+      `degraded, ${BACKEND_NAMES[backend.backend]} ${reason ? reasonWords(reason) : ''}`,
+    ),
     retryInMs: retry_in_ms,
   };
 }

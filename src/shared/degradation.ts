@@ -1,4 +1,4 @@
-import type { Backend } from '../core/audit/envelope';
+import { type Backend, BACKEND_NAMES } from '../core/audit/envelope';
 import type { FailureReason } from '../core/routing/breaker';
 
 /** Why a backend did not answer, in a word or two. */
@@ -18,22 +18,11 @@ const SENTENCES: Readonly<Record<FailureReason, string>> = {
   auth_failed: 'has no valid key',
 };
 
-const NAMES: Readonly<Record<Backend, string>> = {
-  local: 'Ollama',
-  cloud: 'Ollama Cloud',
-  gateway: 'The gateway',
-};
-
 const ANSWERED: Readonly<Record<Backend, string>> = {
   local: 'your own Ollama',
   cloud: 'Ollama Cloud',
   gateway: 'the gateway',
 };
-
-/** What a sentence calls a backend at its start. */
-export function backendName(backend: Backend): string {
-  return NAMES[backend];
-}
 
 /** `rate limited` */
 export function reasonWords(reason: FailureReason): string {
@@ -58,7 +47,7 @@ export function degradeSentence(reason: string, answeredBy: string | undefined):
   }
   const known = parse(reason);
   return known
-    ? `${NAMES[known.backend]} ${SENTENCES[known.why]}, so ${who} answered.`
+    ? `${BACKEND_NAMES[known.backend]} ${SENTENCES[known.why]}, so ${who} answered.`
     : `The answer is degraded: ${reason}.`;
 }
 
