@@ -125,6 +125,12 @@ export class Backends {
     return backend !== 'cloud' || this.#config.cloud.mode !== 'off';
   }
 
+  /** What a call began with, without what has been forbidden since. */
+  consented(config: Config): Config {
+    if (this.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
+  }
+
   /** Whether that server is still the backend's: calls keep the one that they began with. */
   isServing(backend: Backend, host: string): boolean {
     return this.drivers[backend].host === host;
@@ -282,6 +288,7 @@ export class Backends {
     return {
       breaker: new Breaker(this.o.clock, (_, before) => this.#tell(backend, before)),
       limiter: new Limiter(this.#config.maxConcurrent),
+      counted: new WeakSet(),
     };
   }
 

@@ -193,6 +193,23 @@ describe('what changes while a call is on its way', () => {
   });
 
   describe('the breaker', () => {
+    it('counts a question that calls share once when it fails', async () => {
+      const intern = hire('off', { maxConcurrent: 3 });
+      const fail = faults.status(500, 'it failed');
+      local.faults.next({ ...fail, delayMs: 1_000, match: at('/api/show') });
+      const calls = [1, 2, 3].map(() => failure(summarize(intern)));
+      await stage().finish(Promise.all(calls));
+      assert.equal(local.requests.filter(at('/api/show')).length, 1);
+      assert.deepEqual(breakerOf(intern, 'local'), { state: 'closed', failures: 1 });
+      // Another question is another failure.
+      for (const failures of [2, 0]) {
+        local.faults.next({ ...fail, match: at('/api/show') });
+        await stage().finish(failure(summarize(intern)));
+        assert.equal(breakerOf(intern, 'local')?.failures, failures);
+      }
+      assert.equal(breakerOf(intern, 'local')?.state, 'open');
+    });
+
     it('that opens while a call asks about its model keeps the prompt back', async () => {
       const intern = hire();
       await summarize(intern);
