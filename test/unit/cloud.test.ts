@@ -20,6 +20,7 @@ import { OLLAMA_COM } from '../support/ollama/cloudLink';
 import { CLOUD_KEY, type CloudServer } from '../support/ollama/cloud';
 import {
   defaultModels,
+  defineModel,
   defineStub,
   type Fault,
   faults,
@@ -355,6 +356,27 @@ describe('the cloud', () => {
         });
       }
     }
+
+    it('is told of a model that has become one of the cloud since it was asked about', async () => {
+      const { intern, local, cloud } = await stage().team({
+        mode: 'fallback',
+        servers: { local: { models: [...defaultModels, defineModel({ name: 'helper' })] } },
+      });
+      local.cloud.url = cloud.url;
+      const model = 'local/helper';
+      const before = await stage().finish(summarize(intern, { model }));
+      assert.deepEqual([before.backend, before.cost_usd], ['local', 0]);
+      local.models.remove('helper');
+      local.models.install(defineStub('helper', 'gpt-oss:120b', OLLAMA_COM));
+      const after = await stage().finish(summarize(intern, { model }));
+      assert.deepEqual(triesOf(after), ['cloud answer']);
+      assert.deepEqual(
+        [after.backend, after.cost_usd, after.residency],
+        ['cloud', undefined, null],
+      );
+      intern.configure(stage().settingsFor(local));
+      assert.equal((await failure(summarize(intern, { model }))).code, 'config');
+    });
 
     it('is held to an address that is the cloud itself: no connection is made', async () => {
       for (const host of [
@@ -795,6 +817,9 @@ describe('the cloud', () => {
       const startedAt = stage().clock.now();
       const error = await stage().finish(failure(ask(false)));
       assert.equal(error.code, 'timeout');
+      // It was writing all the time, but nobody saw a word of it.
+      assert.match(error.message, /did not answer within 30 s/);
+      assert.equal(error.details.partial, false);
       const waited = stage().clock.now() - startedAt;
       assert.ok(Math.abs(waited - 30_000) <= 500, `given up after ${waited} ms`);
     });

@@ -38,6 +38,7 @@ export interface Driver {
 
 /** What a driver asks about models. */
 export interface ModelSource {
+  refresh(): void;
   info(model: string, signal?: AbortSignal): Promise<ModelInfo>;
   explainMissing(error: InternError): Promise<InternError>;
 }
@@ -82,7 +83,12 @@ export class LocalDriver implements Driver {
     return {
       numCtx,
       ranIn: 'local',
-      run: (call, listener) => this.local.run(call, target, listener),
+      run: async (call, listener) => {
+        const ran = await this.local.run(call, target, listener);
+        // What is remembered of the model is no longer true.
+        if (ran.answer.remote_host !== undefined) this.catalogue.refresh();
+        return ran;
+      },
       embed: (texts, listener) => this.local.embed(texts, target, listener),
       warm: (listener) => this.local.warm(target, listener),
     };

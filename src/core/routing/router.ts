@@ -216,14 +216,17 @@ export class Walk {
     const answer = await this.#ask(turn, ready).catch((thrown: unknown) =>
       this.#explain(thrown, driver),
     );
+    // The server has the last word: its model may have become one of the cloud since it was asked about it.
+    if (answer.answer.remote_host !== undefined) turn.ranIn = 'cloud';
     turn.verdict = { kind: 'success' };
     this.#tell(turn, undefined);
     this.#record(turn, 'answer');
     return {
       ...answer,
+      residency: turn.ranIn === 'local' ? answer.residency : null,
       queued_ms: Math.round(this.#queuedMs + answer.queued_ms),
       target,
-      ranIn: ready.ranIn,
+      ranIn: turn.ranIn,
       attempts: this.#attempts,
       numCtx: ready.isGuess ? undefined : ready.numCtx,
       degrade_reason: this.#isFirstChoice(target) ? undefined : this.#degraded,
@@ -251,7 +254,10 @@ export class Walk {
     const { verdict, reason, next } = outcomeOf(error, turn.shown);
     const blamed = blamedFor(turn, error);
     if (blamed === target.backend) {
-      turn.verdict = this.#isCounted(target.backend, error) ? { kind: 'none' } : verdict;
+      const { counted } = this.d.gates[target.backend];
+      // Calls that waited for the same question share its failure: it is one.
+      if (!counted.has(error)) turn.verdict = verdict;
+      counted.add(error);
       if (reason) this.#tell(turn, error);
     }
     const isSent = wasSent(error);
@@ -263,14 +269,6 @@ export class Walk {
     if (error.code === 'timeout') this.#timeouts++;
     this.#leave(target, `${blamed}_${reason}`);
     return undefined;
-  }
-
-  /** Calls that waited for the same question share its failure: it is one. */
-  #isCounted(backend: Backend, error: InternError): boolean {
-    const { counted } = this.d.gates[backend];
-    const isCounted = counted.has(error);
-    counted.add(error);
-    return isCounted;
   }
 
   #isServing({ target, driver }: Turn): boolean {
