@@ -386,7 +386,7 @@ export class Backends {
       backend: 'cloud',
       now: () => this.o.clock.now(),
     });
-    const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
+    const catalogue = new Catalogue(() => client, this.o.clock, 'cloud');
     return {
       client,
       catalogue,

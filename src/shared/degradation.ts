@@ -38,17 +38,21 @@ export function degradeWords(reason: string): string {
 
 /** `Ollama Cloud could not be reached, so your own Ollama answered.` */
 export function degradeSentence(reason: string, answeredBy: string | undefined): string {
-  const who =
-    answeredBy !== undefined && Object.hasOwn(ANSWERED, answeredBy)
-      ? ANSWERED[answeredBy as Backend]
-      : 'another backend';
+  const known = parse(reason);
+  const isSame = known !== undefined && known.backend === answeredBy;
+  const who = isSame ? 'another model there' : nameOf(answeredBy);
   if (reason === 'circuit_open') {
     return `The backend that comes first failed before and is left alone for a while, so ${who} answered.`;
   }
-  const known = parse(reason);
   return known
     ? `${BACKEND_NAMES[known.backend]} ${SENTENCES[known.why]}, so ${who} answered.`
     : `The answer is degraded: ${reason}.`;
+}
+
+function nameOf(backend: string | undefined): string {
+  return backend !== undefined && Object.hasOwn(ANSWERED, backend)
+    ? ANSWERED[backend as Backend]
+    : 'another backend';
 }
 
 function parse(reason: string): { backend: Backend; why: FailureReason } | undefined {
