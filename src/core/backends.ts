@@ -34,6 +34,8 @@ export interface BackendStatus {
   waiting: number;
   /** Why it did not answer the last time; undefined after an answer. */
   error: InternError | undefined;
+  /** The last that is known of it is an answer. */
+  answered: boolean;
   /** Of the cloud, once it was looked for. */
   key: KeySource | undefined;
 }
@@ -70,6 +72,8 @@ export class Backends {
   readonly #tokens: Tokens;
   readonly #keys: CloudKeys;
   readonly #errors = new Map<Backend, InternError>();
+  /** Those of which the last that is known is an answer. */
+  readonly #answered = new Set<Backend>();
   /** In use, and those before them that running calls still have. */
   readonly #allConnections = new Set<Connections>();
   #keySource: KeySource | undefined;
@@ -201,8 +205,11 @@ export class Backends {
 
   /** Takes in how an attempt ended: what went wrong is shown until something goes right. */
   onAttempt(backend: Backend, error: InternError | undefined): void {
-    if (error) this.#errors.set(backend, error);
-    else this.#errors.delete(backend);
+    if (error) this.#hold(backend, error);
+    else {
+      this.#errors.delete(backend);
+      this.#answered.add(backend);
+    }
   }
 
   /**
@@ -217,7 +224,7 @@ export class Backends {
       if (backend === 'cloud') await this.#testCloud(signal);
       else if (backend === 'gateway') await this.#testGateway(signal);
       else await ask(this.o.clock, (s) => this.#local.client.tags(s), signal);
-      if (isCurrent()) this.#forgive(backend);
+      if (isCurrent()) this.#forgive(backend, true);
     } catch (thrown) {
       const error = toInternError(thrown);
       if (error.code === 'auth_failed' && isCurrent()) this.#refuse(backend, error);
@@ -269,15 +276,22 @@ export class Backends {
     else this.#tell('cloud', this.gates.cloud.breaker.status);
   }
 
-  #refuse(backend: Backend, error: InternError): void {
+  #hold(backend: Backend, error: InternError): void {
     this.#errors.set(backend, error);
+    this.#answered.delete(backend);
+  }
+
+  #refuse(backend: Backend, error: InternError): void {
+    this.#hold(backend, error);
     this.gates[backend].breaker.misconfigure();
   }
 
   /** What was held against a backend is over. */
-  #forgive(backend: Backend): void {
+  #forgive(backend: Backend, hasAnswered = false): void {
     const before = this.gates[backend].breaker.status;
     const had = this.#errors.delete(backend);
+    if (hasAnswered) this.#answered.add(backend);
+    else this.#answered.delete(backend);
     this.#forgiven[backend]++;
     this.gates[backend].breaker.reset();
     // The breaker itself tells only of another state.
@@ -305,6 +319,7 @@ export class Backends {
       running: limiter.running,
       waiting: limiter.waiting,
       error: this.#errors.get(backend),
+      answered: this.#answered.has(backend),
       key: backend === 'cloud' ? this.#keySource : undefined,
     };
   }

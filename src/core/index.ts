@@ -52,7 +52,13 @@ export { cloudBaseName, isCloudName, sameModel } from './ollama/names';
 export type { PsModel } from './ollama/schemas';
 export { type Phase, phaseText } from './routing/call';
 export type { BreakerStatus, FailureReason } from './routing/breaker';
-export { CLOUD_MODES, type CloudConfig, type CloudMode, type CloudSettings } from './routing/cloud';
+export {
+  CLOUD_MODES,
+  type CloudConfig,
+  type CloudMode,
+  type CloudSettings,
+  isCloudHost,
+} from './routing/cloud';
 export type { KeySource } from './routing/cloudKeys';
 export { failureReason } from './routing/outcome';
 export { BACKENDS, parseModelRef, routeOf } from './routing/route';

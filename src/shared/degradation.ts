@@ -49,7 +49,8 @@ export function degradeSentence(reason: string, answeredBy: string | undefined):
     : `The answer is degraded: ${reason}.`;
 }
 
-function nameOf(backend: string | undefined): string {
+/** What a sentence calls a backend within it. */
+export function nameOf(backend: string | undefined): string {
   return backend !== undefined && Object.hasOwn(ANSWERED, backend)
     ? ANSWERED[backend as Backend]
     : 'another backend';

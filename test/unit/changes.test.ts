@@ -193,6 +193,22 @@ describe('what changes while a call is on its way', () => {
   });
 
   describe('the breaker', () => {
+    it('that is closed by another key is not said to have answered', async () => {
+      const intern = hire();
+      const cloudNow = () => intern.backends.find((b) => b.backend === 'cloud');
+      cloud.faults.next({ ...faults.rateLimited(2), match: at('/api/chat') });
+      await summarize(intern);
+      await stage().clock.advance(2_000);
+      assert.equal(cloudNow()?.breaker.state, 'half_open');
+      const told: boolean[] = [];
+      intern.listen({ onBackend: ({ answered }) => told.push(answered) });
+      intern.setCloudKey(cloud.url, CLOUD_KEY);
+      assert.equal(cloudNow()?.breaker.state, 'closed');
+      assert.deepEqual(told, [false]);
+      await summarize(intern);
+      assert.equal(cloudNow()?.answered, true);
+    });
+
     it('counts a question that calls share once when it fails', async () => {
       const intern = hire('off', { maxConcurrent: 3 });
       const fail = faults.status(500, 'it failed');
