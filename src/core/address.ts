@@ -10,12 +10,12 @@ export const DEFAULT_HOST = 'http://127.0.0.1:11434';
 export function parseHost(text: string): string {
   const trimmed = text.trim().replace(/^["']|["']$/g, '');
   if (trimmed === '') return DEFAULT_HOST;
-  const hasScheme = /^[a-z][a-z\d+.-]*:\/\//i.test(trimmed);
-  const address = hasScheme ? trimmed : `http://${spelledOut(trimmed)}`;
+  const isWhole = hasScheme(trimmed);
+  const address = isWhole ? trimmed : `http://${spelledOut(trimmed)}`;
   const url = tryUrl(address);
   if (!url || !/^https?:$/.test(url.protocol) || url.hostname === '') throw badHost(text);
 
-  if (!hasScheme) {
+  if (!isWhole) {
     if (url.hostname === 'ollama.com') url.protocol = 'https:';
     else if (!/:\d+$/.test(authority(spelledOut(trimmed)))) url.port = '11434';
   }
@@ -25,9 +25,18 @@ export function parseHost(text: string): string {
   return `${url.protocol}//${url.host}${path}`;
 }
 
+export function hasScheme(text: string): boolean {
+  return /^[a-z][a-z\d+.-]*:\/\//i.test(text);
+}
+
 /** Whether a text names a user or a password, which are not sent. */
 export function hasCredentials(text: string): boolean {
   return /^(?:[a-z][a-z\d+.-]*:\/\/)?[^/?#]*@/i.test(text.trim());
+}
+
+/** What may be repeated of an address that somebody wrote. */
+export function shownAddress(text: string): string {
+  return hasCredentials(text) ? text.replace(/^.*@/, '***@') : text;
 }
 
 /** Whether an address is this machine's own. */
@@ -70,7 +79,7 @@ function spelledOut(text: string): string {
 function badHost(text: string): InternError {
   return new InternError({
     code: 'config',
-    message: `"${hasCredentials(text) ? text.replace(/^.*@/, '***@') : text}" is not an address of an Ollama server.`,
+    message: `"${shownAddress(text)}" is not an address of an Ollama server.`,
     hint: 'Write it like 127.0.0.1:11434 or https://gpu-box.example:8443/ollama.',
     actions: [{ kind: 'open_setting', setting: 'ollamaIntern.host' }],
   });

@@ -7,11 +7,12 @@ import { Catalogue } from './models/catalogue';
 import { GatewayCatalogue } from './models/gatewayCatalogue';
 import { OllamaClient } from './ollama/client';
 import { GatewayClient } from './ollama/gateway';
-import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
 import { cloudBaseName } from './ollama/names';
 import { Connections, type NetworkConfig } from './ollama/network';
 import { Tokens, type TokenSource } from './ollama/tokens';
 import { Breaker, type BreakerStatus } from './routing/breaker';
+import { cloudHostError, isCloudHost } from './routing/cloud';
+import { CloudKeys, type KeySource, noKeyError } from './routing/cloudKeys';
 import { ask, Deadline } from './routing/deadline';
 import { type Driver, LocalDriver, NoDriver, RemoteDriver } from './routing/drivers';
 import { Limiter } from './routing/limiter';
@@ -33,6 +34,8 @@ export interface BackendStatus {
   waiting: number;
   /** Why it did not answer the last time; undefined after an answer. */
   error: InternError | undefined;
+  /** The last that is known of it is an answer. */
+  answered: boolean;
   /** Of the cloud, once it was looked for. */
   key: KeySource | undefined;
 }
@@ -69,6 +72,8 @@ export class Backends {
   readonly #tokens: Tokens;
   readonly #keys: CloudKeys;
   readonly #errors = new Map<Backend, InternError>();
+  /** Those of which the last that is known is an answer. */
+  readonly #answered = new Set<Backend>();
   /** In use, and those before them that running calls still have. */
   readonly #allConnections = new Set<Connections>();
   #keySource: KeySource | undefined;
@@ -124,6 +129,12 @@ export class Backends {
     return backend !== 'cloud' || this.#config.cloud.mode !== 'off';
   }
 
+  /** What a call began with, without what has been forbidden since. */
+  consented(config: Config): Config {
+    if (this.isAllowed('cloud')) return config;
+    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
+  }
+
   /** Whether that server is still the backend's: calls keep the one that they began with. */
   isServing(backend: Backend, host: string): boolean {
     return this.drivers[backend].host === host;
@@ -144,11 +155,14 @@ export class Backends {
     const before = this.#config;
     this.#config = config;
     for (const { limiter } of Object.values(this.gates)) limiter.setLimit(config.maxConcurrent);
+    const { headers } = this.#network;
     const isOtherWay = this.#renewConnections(settings);
-    if (before.host !== config.host) {
-      this.#local = this.#newLocal();
-      this.#forgive('local');
-    } else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    const isOtherLocal = before.host !== config.host;
+    if (isOtherLocal) this.#local = this.#newLocal();
+    else if (isOtherWay) this.#local = this.#newLocal(this.#local.residency);
+    // A key may be among the headers.
+    const hasOtherHeaders = JSON.stringify(headers) !== JSON.stringify(this.#network.headers);
+    if (isOtherLocal || hasOtherHeaders) this.#forgive('local');
     const isOtherGateway = before.gateway !== config.gateway;
     if (isOtherGateway || isOtherWay) this.#gateway = this.#newGateway();
     if (isOtherGateway) this.#forgive('gateway');
@@ -162,15 +176,19 @@ export class Backends {
 
   setToken(baseUrl: string, token: string | undefined): void {
     this.#tokens.set(baseUrl, token);
-    this.#local.catalogue.refresh();
-    this.#gateway?.catalogue.refresh();
-    this.#forgive('local');
-    this.#forgive('gateway');
+    if (isSameOrigin(baseUrl, this.#config.host)) {
+      this.#local.catalogue.refresh();
+      this.#forgive('local');
+    }
+    if (this.#gateway && isSameOrigin(baseUrl, this.#gateway.client.baseUrl)) {
+      this.#gateway.catalogue.refresh();
+      this.#forgive('gateway');
+    }
   }
 
   setCloudKey(baseUrl: string, key: string | undefined): void {
     this.#keys.set(baseUrl, key);
-    if (new URL(baseUrl).origin !== new URL(this.#config.cloud.host).origin) return;
+    if (!isSameOrigin(baseUrl, this.#config.cloud.host)) return;
     // Questions on their way carry the key from before.
     this.#cloud.catalogue.refresh();
     this.#forgive('cloud');
@@ -187,8 +205,11 @@ export class Backends {
 
   /** Takes in how an attempt ended: what went wrong is shown until something goes right. */
   onAttempt(backend: Backend, error: InternError | undefined): void {
-    if (error) this.#errors.set(backend, error);
-    else this.#errors.delete(backend);
+    if (error) this.#hold(backend, error);
+    else {
+      this.#errors.delete(backend);
+      this.#answered.add(backend);
+    }
   }
 
   /**
@@ -203,7 +224,7 @@ export class Backends {
       if (backend === 'cloud') await this.#testCloud(signal);
       else if (backend === 'gateway') await this.#testGateway(signal);
       else await ask(this.o.clock, (s) => this.#local.client.tags(s), signal);
-      if (isCurrent()) this.#forgive(backend);
+      if (isCurrent()) this.#forgive(backend, true);
     } catch (thrown) {
       const error = toInternError(thrown);
       if (error.code === 'auth_failed' && isCurrent()) this.#refuse(backend, error);
@@ -255,15 +276,22 @@ export class Backends {
     else this.#tell('cloud', this.gates.cloud.breaker.status);
   }
 
-  #refuse(backend: Backend, error: InternError): void {
+  #hold(backend: Backend, error: InternError): void {
     this.#errors.set(backend, error);
+    this.#answered.delete(backend);
+  }
+
+  #refuse(backend: Backend, error: InternError): void {
+    this.#hold(backend, error);
     this.gates[backend].breaker.misconfigure();
   }
 
   /** What was held against a backend is over. */
-  #forgive(backend: Backend): void {
+  #forgive(backend: Backend, hasAnswered = false): void {
     const before = this.gates[backend].breaker.status;
     const had = this.#errors.delete(backend);
+    if (hasAnswered) this.#answered.add(backend);
+    else this.#answered.delete(backend);
     this.#forgiven[backend]++;
     this.gates[backend].breaker.reset();
     // The breaker itself tells only of another state.
@@ -274,6 +302,7 @@ export class Backends {
     return {
       breaker: new Breaker(this.o.clock, (_, before) => this.#tell(backend, before)),
       limiter: new Limiter(this.#config.maxConcurrent),
+      counted: new WeakSet(),
     };
   }
 
@@ -290,6 +319,7 @@ export class Backends {
       running: limiter.running,
       waiting: limiter.waiting,
       error: this.#errors.get(backend),
+      answered: this.#answered.has(backend),
       key: backend === 'cloud' ? this.#keySource : undefined,
     };
   }
@@ -328,7 +358,7 @@ export class Backends {
     const client = new OllamaClient({
       baseUrl: host,
       dispatcher: this.#connections,
-      headers: () => this.#tokens.headers(host, headers),
+      headers: () => this.#ownHeaders(host, 'host', headers),
       proxy: this.#connections.proxyLabel(host),
       now: () => clock.now(),
     });
@@ -350,6 +380,17 @@ export class Backends {
     return headers;
   }
 
+  /** A server of the person's own may be the cloud itself: then it is asked nothing at all without consent. */
+  async #ownHeaders(
+    host: string,
+    setting: 'host' | 'gateway.host',
+    extra: NetworkConfig['headers'],
+  ): ReturnType<Tokens['headers']> {
+    const headers = await this.#tokens.headers(host, extra);
+    if (isCloudHost(host) && !this.isAllowed('cloud')) throw cloudHostError(host, setting);
+    return headers;
+  }
+
   #newCloud(): { client: OllamaClient; catalogue: Catalogue; driver: Driver } {
     const { host } = this.#config.cloud;
     const client = new OllamaClient({
@@ -360,7 +401,7 @@ export class Backends {
       backend: 'cloud',
       now: () => this.o.clock.now(),
     });
-    const catalogue = new Catalogue(() => client, this.o.clock, 'Ollama Cloud');
+    const catalogue = new Catalogue(() => client, this.o.clock, 'cloud');
     return {
       client,
       catalogue,
@@ -375,7 +416,7 @@ export class Backends {
       baseUrl: host,
       dispatcher: this.#connections,
       // Its token is set as that of a server; the headers of the local server are not for it.
-      headers: () => this.#tokens.headers(host, {}),
+      headers: () => this.#ownHeaders(host, 'gateway.host', {}),
       proxy: this.#connections.proxyLabel(host),
       now: () => this.o.clock.now(),
     });
@@ -386,6 +427,10 @@ export class Backends {
       driver: new RemoteDriver('gateway', client, catalogue, this.o.clock),
     };
   }
+}
+
+function isSameOrigin(a: string, b: string): boolean {
+  return new URL(a).origin === new URL(b).origin;
 }
 
 function testTimeout(budgetMs: number): InternError {

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type * as z from 'zod';
-import { hasCredentials, parseHost } from './address';
+import { hasScheme, parseHost, shownAddress } from './address';
 import { InternError } from './errors';
 import { isPlausibleModelName, modelKey } from './ollama/names';
 import type { NetworkConfig } from './ollama/network';
@@ -17,9 +17,9 @@ import {
   type Profile,
   profileSchema,
 } from './routing/profiles';
-import { parseModelRef, type ModelRef } from './routing/route';
+import { type ModelRef, parseModelRef, refKey } from './routing/route';
 import { LOCAL_BUDGET_MS, type Tier, TIERS } from './routing/tiers';
-import { type ConfigProblem, positive, problem, text } from './values';
+import { type ConfigProblem, credentialsProblems, positive, problem, text } from './values';
 
 /**
  * The settings that somebody set explicitly, named as in the editor (`ollamaIntern.` left out). Absent means: not set.
@@ -49,6 +49,8 @@ export interface Settings {
 
 /** How the server is reached. Each may be of the wrong type: the editor passes on what was written. */
 export interface NetworkSettings {
+  /** `off`: no proxy, whoever names one. */
+  proxySupport?: string;
   /** Wins over HTTPS_PROXY, HTTP_PROXY and ALL_PROXY. */
   proxy?: string;
   /** Hosts without a proxy, beside those of NO_PROXY: `host`, `.suffix`, `*.suffix`, `host:port`, `*`. */
@@ -85,7 +87,7 @@ export interface Config {
   cloud: CloudConfig;
   /** Base URL of the gateway; undefined: there is none. */
   gateway: string | undefined;
-  /** By model key, or `*`. */
+  /** By the key of a model, of one with its backend, or `*`. */
   fallbacks: ReadonlyMap<string, readonly ModelRef[]>;
   logPath: string;
   /** Things the person should know, such as a setting that was ignored. */
@@ -188,6 +190,7 @@ export function resolveNetwork(
       http: fromSetting ?? fromEnv('HTTP_PROXY'),
       https: fromSetting ?? fromEnv('HTTPS_PROXY'),
       bypass: [
+        ...(settings.proxySupport === 'off' ? ['*'] : []),
         ...(Array.isArray(listed) ? listed.flatMap((rule) => splitRules(text(rule))) : []),
         ...splitRules(env['no_proxy'] || env['NO_PROXY']),
       ],
@@ -207,13 +210,12 @@ function expandedFile(path: string | undefined): string | undefined {
 
 /** Tiers that share a model get the largest of their windows, so that changing tier never reloads it. */
 function shareWindows(tiers: Record<Tier, TierConfig>): void {
+  const keyOf = ({ model }: TierConfig): string => refKey(parseModelRef(model));
   const largest = new Map<string, number>();
   for (const tier of Object.values(tiers)) {
-    const key = modelKey(tier.model);
-    largest.set(key, Math.max(largest.get(key) ?? 0, tier.numCtx));
+    largest.set(keyOf(tier), Math.max(largest.get(keyOf(tier)) ?? 0, tier.numCtx));
   }
-  for (const tier of Object.values(tiers))
-    tier.numCtx = largest.get(modelKey(tier.model)) ?? tier.numCtx;
+  for (const tier of Object.values(tiers)) tier.numCtx = largest.get(keyOf(tier)) ?? tier.numCtx;
 }
 
 function chooseProfile(
@@ -267,14 +269,8 @@ function chooseHost(settings: Settings, env: Environment, problems: ConfigProble
     if (!host?.trim()) continue;
     try {
       const address = parseHost(host);
-      if (hasCredentials(host)) {
-        problems.push(
-          problem(
-            'host',
-            `The user and password in the address of ${new URL(address).host} are not sent. Use the command Set Server Token, or ollamaIntern.network.headers.`,
-          ),
-        );
-      }
+      const instead = 'the command Set Server Token, or ollamaIntern.network.headers';
+      problems.push(...credentialsProblems('host', host, address, instead));
       return address;
     } catch (error) {
       problems.push(
@@ -293,11 +289,13 @@ function chooseGateway(settings: Settings, problems: ConfigProblem[]): string | 
   if (!wanted) return undefined;
   try {
     // The port of Ollama is no port of a gateway: without one it is the scheme's own.
-    return parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(wanted) ? wanted : `http://${wanted}`);
+    const host = parseHost(hasScheme(wanted) ? wanted : `http://${wanted}`);
+    const instead = 'the command Set Server Token';
+    problems.push(...credentialsProblems('gateway.host', wanted, host, instead));
+    return host;
   } catch {
-    problems.push(
-      problem('gateway.host', `"${wanted}" is not an address of a gateway. It is ignored.`),
-    );
+    const message = `"${shownAddress(wanted)}" is not an address of a gateway. It is ignored.`;
+    problems.push(problem('gateway.host', message));
     return undefined;
   }
 }
@@ -333,8 +331,9 @@ function readFallbacks(
       if (why) report(`In the fallback chain of "${model}", "${name}" ${why}.`);
       return why === undefined;
     });
+    const own = parseModelRef(model);
     chains.set(
-      model === '*' ? '*' : modelKey(model),
+      model === '*' ? '*' : own.isQualified ? refKey(own) : modelKey(model),
       usable.map(({ backend, model: to }) => ({ backend, model: to })),
     );
   }

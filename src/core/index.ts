@@ -20,6 +20,7 @@ export {
 export {
   type Attempt,
   type Backend,
+  BACKEND_NAMES,
   type DegradeReason,
   type Envelope,
   envelopeLine,
@@ -51,10 +52,16 @@ export { cloudBaseName, isCloudName, sameModel } from './ollama/names';
 export type { PsModel } from './ollama/schemas';
 export { type Phase, phaseText } from './routing/call';
 export type { BreakerStatus, FailureReason } from './routing/breaker';
-export { CLOUD_MODES, type CloudConfig, type CloudMode, type CloudSettings } from './routing/cloud';
+export {
+  CLOUD_MODES,
+  type CloudConfig,
+  type CloudMode,
+  type CloudSettings,
+  isCloudHost,
+} from './routing/cloud';
 export type { KeySource } from './routing/cloudKeys';
 export { failureReason } from './routing/outcome';
-export { BACKENDS, routeOf } from './routing/route';
+export { BACKENDS, parseModelRef, routeOf } from './routing/route';
 export type { Residency } from './routing/residency';
 export type { Profile } from './routing/profiles';
 export { GENERATIVE_TIERS, type GenerativeTier, type Tier, TIERS } from './routing/tiers';

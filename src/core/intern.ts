@@ -297,11 +297,12 @@ class InternCore implements Intern {
       this.#tell('onEnvelope', envelope);
       return envelope as Envelope<ResultOf<N>>;
     } catch (thrown) {
-      const failure = thrown instanceof RouteError ? thrown.error : toInternError(thrown);
+      const route = thrown instanceof RouteError ? thrown : undefined;
+      const failure = route?.error ?? toInternError(thrown);
       // Calls that waited for the same question share its failure, but not their ids.
       const error = failure.callId === undefined ? failure : failure.with({});
       error.callId = record.call_id;
-      this.#log.write(this.#errorEvent(error, record, thrown));
+      this.#log.write(this.#errorEvent(error, record, route));
       this.#tell('onError', error, name);
       throw error;
     } finally {
@@ -340,7 +341,8 @@ class InternCore implements Intern {
           elapsed_ms: Math.round(this.#clock.monotonic() - startedAt),
         });
         try {
-          const ready = await driver.ready({ backend: 'local', tier, model }, config, signal);
+          const target: Target = { backend: 'local', tier, model };
+          const ready = await driver.ready(target, this.#backends.consented(config), signal);
           const warmed = await ready.warm?.({ signal, onPhase: () => {}, onDelta: () => {} });
           if (!warmed) continue;
           warm.push(model);
@@ -368,8 +370,7 @@ class InternCore implements Intern {
     return new Run(services, job, record, options, running);
   }
 
-  #errorEvent(error: InternError, record: CallRecord, thrown: unknown) {
-    const route = thrown instanceof RouteError ? thrown : undefined;
+  #errorEvent(error: InternError, record: CallRecord, route: RouteError | undefined) {
     const target = route?.target ?? record.target;
     return {
       kind: error.code === 'timeout' ? ('timeout' as const) : ('error' as const),

@@ -63,7 +63,12 @@ const FILL = 0.9;
 /** One call of one job: from its input to its envelope. */
 export class Run {
   readonly #attempts: Attempt[] = [];
+  /** What wrote last. */
   #last: Routed | undefined;
+  /** Where the call went last, with success or without. */
+  #latest: Target;
+  /** No prompt was answered elsewhere. */
+  #isFree = true;
   #degradeReason: DegradeReason | undefined;
   #calls = 0;
   #tokensIn = 0;
@@ -82,21 +87,25 @@ export class Run {
     private readonly record: CallRecord,
     private readonly options: RunOptions,
     private readonly running: RunningCall,
-  ) {}
+  ) {
+    this.#latest = record.target;
+  }
 
-  /** Rejects with a RouteError once anything was tried. */
+  /** Rejects with a RouteError, which tells of all that was tried. */
   async envelope(rawInput: unknown): Promise<Envelope> {
     const { job } = this;
-    const input = readInput(job, rawInput);
-    const {
-      result,
-      warnings = [],
-      truncated,
-    } = await ('run' in job
-      ? this.#runSteps(job.run.bind(job), input)
-      : this.#runPrompt(job, input));
-    this.#warnings.push(...warnings);
-    return this.#envelope(result, truncated ?? false);
+    try {
+      const input = readInput(job, rawInput);
+      const outcome = await ('run' in job
+        ? job.run(input, this.#steps())
+        : this.#runPrompt(job, input));
+      const { result, warnings = [], truncated = false } = outcome;
+      this.#warnings.push(...warnings);
+      return this.#envelope(result, truncated);
+    } catch (thrown) {
+      const error = toInternError(thrown);
+      throw new RouteError(error, this.#shownAttempts(), this.#latest, Math.round(this.#queuedMs));
+    }
   }
 
   async #runPrompt(job: PromptJob, input: unknown): Promise<Outcome<unknown>> {
@@ -113,23 +122,6 @@ export class Run {
       warnings: [...prepared.warnings, ...warnings],
       truncated: prepared.truncated || truncated,
     };
-  }
-
-  async #runSteps(
-    run: (input: unknown, steps: Steps) => Promise<Outcome<unknown>>,
-    input: unknown,
-  ): Promise<Outcome<unknown>> {
-    try {
-      return await run(input, this.#steps());
-    } catch (thrown) {
-      const error = toInternError(thrown);
-      throw new RouteError(
-        error,
-        this.#shownAttempts(),
-        this.#last?.target ?? this.record.target,
-        Math.round(this.#queuedMs),
-      );
-    }
   }
 
   #steps(): Steps {
@@ -166,7 +158,7 @@ export class Run {
         this.#tellPhase({ phase: 'steps', what: 'text', done: start, total: texts.length });
       }
       let made: Float32Array[] = [];
-      const routed = await this.#walk({
+      await this.#walk({
         tier: 'embed',
         model: this.job.tier === 'embed' ? this.options.model : undefined,
         mayShorten: false,
@@ -180,27 +172,16 @@ export class Run {
             return embedded;
           };
         },
-      }).catch((thrown: unknown) => this.#stepFailed(thrown));
-      this.#count(routed);
+      });
       vectors.push(...made);
     }
     return vectors;
   }
 
-  /** What was tried for a step stays on the envelope; the job hears of the error alone. */
-  #stepFailed(thrown: unknown): never {
-    if (!(thrown instanceof RouteError)) throw thrown;
-    this.#attempts.push(...thrown.attempts);
-    this.#queuedMs += thrown.queuedMs;
-    throw thrown.error;
-  }
-
   async #step(question: Question): Promise<Reply> {
     const { temperature, streamed = false } = question;
     const asking = { temperature, streamed, shorten: undefined, input: undefined };
-    const { routed } = await this.#ask({ ...asking, prompt: () => question }).catch(
-      (thrown: unknown) => this.#stepFailed(thrown),
-    );
+    const { routed } = await this.#ask({ ...asking, prompt: () => question });
     return { text: routed.answer.content, done_reason: routed.answer.done_reason };
   }
 
@@ -212,11 +193,13 @@ export class Run {
     const targets = routeOf(config, this.job.tier, this.options.model);
     const target =
       targets.find(({ backend }) => backends.isOpen(backend)) ?? targets[0] ?? this.record.target;
-    const numCtx = await drivers[target.backend].ready(target, config, this.options.signal).then(
-      (ready) => ready.numCtx,
-      // What is wrong with it is told by the question itself, or does not matter to the next target.
-      () => config.tiers[this.job.tier].numCtx,
-    );
+    const numCtx = await drivers[target.backend]
+      .ready(target, backends.consented(config), this.options.signal)
+      .then(
+        (ready) => ready.numCtx,
+        // What is wrong with it is told by the question itself, or does not matter to the next target.
+        () => config.tiers[this.job.tier].numCtx,
+      );
     const numPredict = config.tiers[this.job.tier].options.numPredict ?? question.numPredict;
     const left = numCtx * FILL - numPredict - estimator.count(target.model, texts);
     const perToken = estimator.charsPerToken(target.model, '');
@@ -299,16 +282,16 @@ export class Run {
       );
       const asked = prepared as unknown as Prepared;
       this.#learn(asked, routed);
-      this.#count(routed);
       if (routed.answer.content.trim() === '') throw emptyAnswer(routed);
       return { prepared: asked, routed };
     } catch (thrown) {
       // The server's own overflow offers to shorten, whatever is asked.
-      throw thrown instanceof RouteError && !asking.shorten ? withoutShorten(thrown) : thrown;
+      throw thrown instanceof InternError && !asking.shorten ? withoutShorten(thrown) : thrown;
     }
   }
 
-  #walk(
+  /** What was tried stays with the call; whoever asks hears of the error alone. */
+  async #walk(
     call: Call,
     correct: (model: string, promptTokens: number) => void = () => {},
   ): Promise<Routed> {
@@ -318,6 +301,7 @@ export class Run {
         clock,
         gates: backends.gates,
         isAllowed: (backend) => backends.isAllowed(backend),
+        consented: (config) => backends.consented(config),
         isServing: (backend, host) => backends.isServing(backend, host),
         correct,
         onAttempt: (backend, error) => backends.onAttempt(backend, error),
@@ -333,7 +317,17 @@ export class Run {
         onPhase: (phase) => this.#tellPhase(phase),
       },
     );
-    return walk.run();
+    try {
+      const routed = await walk.run();
+      this.#count(routed);
+      return routed;
+    } catch (thrown) {
+      if (!(thrown instanceof RouteError)) throw thrown;
+      this.#latest = thrown.target;
+      this.#attempts.push(...thrown.attempts);
+      this.#queuedMs += thrown.queuedMs;
+      throw thrown.error;
+    }
   }
 
   #learn({ texts }: Prepared, { answer, target }: Routed): void {
@@ -345,8 +339,10 @@ export class Run {
   }
 
   #count(routed: Routed): void {
-    const { answer, target } = routed;
+    const { answer, target, ranIn } = routed;
     this.#calls++;
+    this.#latest = target;
+    this.#isFree &&= ranIn === 'local';
     // A job that writes is told by what wrote, whatever it embedded on the way.
     if (target.tier !== 'embed' || this.job.tier === 'embed') this.#last = routed;
     this.#degradeReason ??= routed.degrade_reason;
@@ -452,7 +448,7 @@ export class Run {
       num_ctx: last?.numCtx,
       ...((truncated || this.#wasCut) && { truncated: true }),
       done_reason: last?.answer.done_reason || undefined,
-      ...(ranIn === 'local' && { cost_usd: 0 }),
+      ...(ranIn === 'local' && this.#isFree && { cost_usd: 0 }),
       warnings,
     };
   }
@@ -513,20 +509,18 @@ function overflowError(
   });
 }
 
-function withoutShorten({ error, attempts, target, queuedMs }: RouteError): RouteError {
-  const actions = error.actions.filter((action) => action.kind !== 'shorten');
-  return new RouteError(error.with({ actions }), attempts, target, queuedMs);
+function withoutShorten(error: InternError): InternError {
+  return error.with({ actions: error.actions.filter((action) => action.kind !== 'shorten') });
 }
 
-function emptyAnswer(routed: Routed): RouteError {
-  const { answer, target } = routed;
+function emptyAnswer({ answer, target }: Routed): InternError {
   const why =
     answer.thinking !== ''
       ? ' It spent all its tokens on thinking.'
       : answer.done_reason === 'length'
         ? ' It reached its length limit at once.'
         : '';
-  const error = new InternError({
+  return new InternError({
     code: 'server',
     message: `${target.model} answered with nothing.${why}`,
     hint: 'Try again, or choose another model for this tier.',
@@ -534,7 +528,6 @@ function emptyAnswer(routed: Routed): RouteError {
     actions: [{ kind: 'retry' }, { kind: 'choose_profile' }],
     details: { model: target.model },
   });
-  return new RouteError(error, routed.attempts, target, routed.queued_ms);
 }
 
 function cutWarning(model: string, tokens: number): string {

@@ -114,7 +114,9 @@ export class Cloud {
         const controller = new AbortController();
         token.onCancellationRequested(() => controller.abort());
         const start = performance.now();
-        await this.notifications.quietly(() => this.intern.test('cloud', controller.signal));
+        await this.notifications.quietly('cloud', () =>
+          this.intern.test('cloud', controller.signal),
+        );
         return performance.now() - start;
       },
     );

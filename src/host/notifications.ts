@@ -1,16 +1,15 @@
 import * as vscode from 'vscode';
 import {
   type Backend,
+  BACKEND_NAMES,
   type BackendStatus,
-  type BreakerStatus,
   type Config,
   type ErrorAction,
   type Intern,
 } from '../core';
-import { backendName, reasonWords } from '../shared/degradation';
 import { errorText, offer } from './actions';
 import { COMMANDS } from './ids';
-import { formatWait, reasonOf } from './status';
+import { pausedText, standIn } from './status';
 
 /** A backend's state as a person would call it. */
 type State = 'working' | 'paused' | 'misconfigured';
@@ -31,11 +30,12 @@ export class Notifications implements vscode.Disposable {
   readonly #listener: vscode.Disposable;
   /** What was told last; absent: nothing, it works. */
   readonly #told = new Map<Backend, Exclude<State, 'working'>>();
-  #isQuiet = false;
+  /** Somebody else tells how these do. */
+  readonly #quiet = new Set<Backend>();
 
   constructor(private readonly intern: Intern) {
     this.#listener = intern.listen({
-      onBackend: (status, before) => this.#onBackend(status, before),
+      onBackend: (status) => this.#onBackend(status),
       onConfig: (config) => this.#onConfig(config),
     });
   }
@@ -44,13 +44,13 @@ export class Notifications implements vscode.Disposable {
     this.#listener.dispose();
   }
 
-  /** Runs what tells its own result. */
-  async quietly<T>(run: () => Promise<T>): Promise<T> {
-    this.#isQuiet = true;
+  /** Runs what tells itself how it went with a backend. */
+  async quietly<T>(backend: Backend, run: () => Promise<T>): Promise<T> {
+    this.#quiet.add(backend);
     try {
       return await run();
     } finally {
-      this.#isQuiet = false;
+      this.#quiet.delete(backend);
     }
   }
 
@@ -60,13 +60,14 @@ export class Notifications implements vscode.Disposable {
     else for (const status of this.intern.backends) this.#look(status);
   }
 
-  #onBackend(status: BackendStatus, before: BreakerStatus): void {
-    const wasTold = this.#told.get(status.backend) === 'paused';
+  #onBackend(status: BackendStatus): void {
+    const { backend, breaker, answered } = status;
+    const wasTold = this.#told.get(backend) === 'paused';
     this.#look(status);
-    // Only an answer shows that it is back; a new key or address proves nothing yet.
-    const answered = before.state === 'half_open' && status.breaker.state === 'closed';
-    if (wasTold && answered && !this.#isQuiet) {
-      void vscode.window.showInformationMessage(`${backendName(status.backend)} answers again.`);
+    // A new key or address proves nothing yet.
+    const isBack = breaker.state === 'closed' && answered;
+    if (wasTold && isBack && !this.#quiet.has(backend)) {
+      void vscode.window.showInformationMessage(`${BACKEND_NAMES[backend]} answers again.`);
     }
   }
 
@@ -79,11 +80,12 @@ export class Notifications implements vscode.Disposable {
       this.#told.delete(backend);
       return;
     }
-    if (!isOfInterest(backend, this.intern.config)) return;
+    const { config } = this.intern;
+    // Where nothing else can answer, each call that fails says so itself.
+    if (backend === 'local' && standIn(backend, config) === undefined) return;
     this.#told.set(backend, state);
-    if (this.#isQuiet) return;
-    if (state === 'paused') tellPaused(status, this.intern.config);
-    else tellMisconfigured(status);
+    if (state === 'paused') tellPaused(status, config);
+    else if (!this.#quiet.has(backend)) tellMisconfigured(status);
   }
 }
 
@@ -101,29 +103,13 @@ function stateOf({ breaker }: BackendStatus): State | undefined {
   }
 }
 
-/** Where nothing else can answer, each call that fails says so itself. */
-function isOfInterest(backend: Backend, { cloud }: Config): boolean {
-  return backend !== 'local' || cloud.mode === 'fallback';
-}
-
-function tellPaused(status: BackendStatus, { cloud }: Config): void {
-  const { backend, breaker } = status;
-  const reason = reasonOf(status);
-  const meanwhile = {
-    local: 'Calls go to Ollama Cloud',
-    cloud: cloud.mode === 'primary' ? 'Calls stay on this machine' : 'It is not asked',
-    gateway: 'It is not asked',
-  }[backend];
-  const retry: ErrorAction[] = backend === 'cloud' ? [{ kind: 'retry_cloud' }] : [];
-  void offer(
-    vscode.window.showWarningMessage,
-    `${backendName(backend)} does not answer${reason ? ` (${reasonWords(reason)})` : ''}. ${meanwhile}; next try in ${formatWait(breaker.retry_in_ms ?? 0)}.`,
-    [...retry, SHOW_LOG],
-  );
+function tellPaused(status: BackendStatus, config: Config): void {
+  const retry: ErrorAction[] = status.backend === 'cloud' ? [{ kind: 'retry_cloud' }] : [];
+  void offer(vscode.window.showWarningMessage, pausedText(status, config), [...retry, SHOW_LOG]);
 }
 
 function tellMisconfigured({ backend, error, key }: BackendStatus): void {
-  const text = error ? errorText(error) : `${backendName(backend)} has no valid key.`;
+  const text = error ? errorText(error) : `${BACKEND_NAMES[backend]} has no valid key.`;
   const cures: ErrorAction[] =
     backend === 'cloud'
       ? [

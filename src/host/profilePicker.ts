@@ -1,5 +1,12 @@
 import * as vscode from 'vscode';
-import { availableProfiles, type Intern, type Profile, sameModel, TIERS } from '../core';
+import {
+  availableProfiles,
+  type Intern,
+  parseModelRef,
+  type Profile,
+  sameModel,
+  TIERS,
+} from '../core';
 import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
 import { adopted, readSettings } from './settings';
 
@@ -62,8 +69,13 @@ function modelsOf(profile: Profile): string[] {
   return [...new Set(TIERS.map((tier) => profile.tiers[tier]))];
 }
 
+/** Models of other backends are nobody's to install. */
 function missing(profile: Profile, installed: readonly string[]): string[] {
-  return modelsOf(profile).filter((model) => !installed.some((name) => sameModel(name, model)));
+  return modelsOf(profile)
+    .map(parseModelRef)
+    .filter(({ backend }) => backend === 'local')
+    .map(({ model }) => model)
+    .filter((model) => !installed.some((name) => sameModel(name, model)));
 }
 
 function installedText(profile: Profile, installed: string[] | undefined): string | undefined {

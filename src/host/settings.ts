@@ -73,6 +73,7 @@ function editorProxy(): NetworkSettings {
     return value === null ? undefined : value;
   };
   return {
+    proxySupport: own('proxySupport'),
     proxy: own('proxy'),
     noProxy: own('noProxy'),
     proxyAuthorization: own('proxyAuthorization'),

@@ -1,5 +1,6 @@
 import {
   type Backend,
+  BACKEND_NAMES,
   BACKENDS,
   type BackendStatus,
   type BreakerStatus,
@@ -12,6 +13,7 @@ import {
   GENERATIVE_TIERS,
   hostLabel,
   type InternError,
+  isCloudHost,
   isCloudName,
   isLoopback,
   JOBS,
@@ -20,7 +22,7 @@ import {
   routeOf,
   type RunningCall,
 } from '../core';
-import { backendName, degradeSentence, reasonWords } from '../shared/degradation';
+import { degradeSentence, nameOf, reasonWords } from '../shared/degradation';
 import { COMMANDS, type CommandId } from './ids';
 
 /** What is known at one moment. */
@@ -158,7 +160,9 @@ function degradedStatus(backend: BackendStatus): Status {
     icon: 'warning',
     text: `degraded${why}${wait}`,
     tone: 'warning',
-    label: spoken(`degraded, ${backendName(backend.backend)} ${reason ? reasonWords(reason) : ''}`),
+    label: spoken(
+      `degraded, ${BACKEND_NAMES[backend.backend]} ${reason ? reasonWords(reason) : ''}`,
+    ),
     retryInMs: retry_in_ms,
   };
 }
@@ -258,9 +262,11 @@ function latestLines(latest: Envelope): string[] {
 
 /** `cloud · https://ollama.com · paused: rate limited, next try in 18 s · 1 running, 2 waiting` */
 function backendLine(status: BackendStatus): string {
-  const { backend, host, running, waiting } = status;
+  const { backend, host, running, waiting, key } = status;
   const calls = [running && `${running} running`, waiting && `${waiting} waiting`].filter(Boolean);
-  return [backend, hostLabel(host), stateText(status), calls.join(', ')]
+  // One that is in no secret storage and in no setting: people forget that they have it.
+  const from = key === 'environment' ? 'key of OLLAMA_API_KEY' : '';
+  return [backend, hostLabel(host), from, stateText(status), calls.join(', ')]
     .filter(Boolean)
     .join(' · ');
 }
@@ -279,6 +285,29 @@ function stateText(status: BackendStatus): string {
     case 'misconfigured':
       return status.key === 'none' ? 'not used: no key' : 'not used: key refused';
   }
+}
+
+/** Who answers while a backend is left alone; undefined: nobody, or it is not the one that should. */
+export function standIn(backend: Backend, config: Config): Backend | undefined {
+  for (const tier of GENERATIVE_TIERS) {
+    const backends = routeOf(config, tier).map((target) => target.backend);
+    const after = backends.slice(backends.indexOf(backend) + 1);
+    const next = backends.includes(backend) && after.find((other) => other !== backend);
+    if (next) return next;
+  }
+  return undefined;
+}
+
+/** `Ollama Cloud does not answer (rate limited). Meanwhile your own Ollama answers; next try in 20 s.` */
+export function pausedText(status: BackendStatus, config: Config): string {
+  const { backend, breaker } = status;
+  const reason = reasonOf(status);
+  const next = standIn(backend, config);
+  return [
+    `${BACKEND_NAMES[backend]} does not answer${reason ? ` (${reasonWords(reason)})` : ''}.`,
+    next ? `Meanwhile ${nameOf(next)} answers;` : 'It is not asked;',
+    `next try in ${formatWait(breaker.retry_in_ms ?? 0)}.`,
+  ].join(' ');
 }
 
 /** `cloud: closed → open (rate limited), next try in 20 s` */
@@ -304,10 +333,16 @@ export function promptsGo(config: Config): string {
       if (index === 0) firsts.add(real);
     });
   }
+  // Whatever would reach the cloud is refused while it is off.
+  const isOff = config.cloud.mode === 'off';
+  const isRefused = (host: string): boolean => isOff && isCloudHost(host);
   const hosts: Record<Backend, string | undefined> = {
-    local: isLoopback(config.host) ? undefined : hostLabel(config.host),
-    cloud: config.cloud.mode === 'off' ? undefined : hostLabel(config.cloud.host),
-    gateway: config.gateway && `the gateway ${hostLabel(config.gateway)}`,
+    local: isLoopback(config.host) || isRefused(config.host) ? undefined : hostLabel(config.host),
+    cloud: isOff ? undefined : hostLabel(config.cloud.host),
+    gateway:
+      config.gateway === undefined || isRefused(config.gateway)
+        ? undefined
+        : `the gateway ${hostLabel(config.gateway)}`,
   };
   const away = BACKENDS.filter((backend) => all.has(backend) && hosts[backend]);
   const names = (some: Backend[]): string => some.map((backend) => hosts[backend]).join(' and ');

@@ -1,4 +1,4 @@
-import type { Backend } from '../core/audit/envelope';
+import { type Backend, BACKEND_NAMES } from '../core/audit/envelope';
 import type { FailureReason } from '../core/routing/breaker';
 
 /** Why a backend did not answer, in a word or two. */
@@ -18,22 +18,11 @@ const SENTENCES: Readonly<Record<FailureReason, string>> = {
   auth_failed: 'has no valid key',
 };
 
-const NAMES: Readonly<Record<Backend, string>> = {
-  local: 'Ollama',
-  cloud: 'Ollama Cloud',
-  gateway: 'The gateway',
-};
-
 const ANSWERED: Readonly<Record<Backend, string>> = {
   local: 'your own Ollama',
   cloud: 'Ollama Cloud',
   gateway: 'the gateway',
 };
-
-/** What a sentence calls a backend at its start. */
-export function backendName(backend: Backend): string {
-  return NAMES[backend];
-}
 
 /** `rate limited` */
 export function reasonWords(reason: FailureReason): string {
@@ -49,17 +38,22 @@ export function degradeWords(reason: string): string {
 
 /** `Ollama Cloud could not be reached, so your own Ollama answered.` */
 export function degradeSentence(reason: string, answeredBy: string | undefined): string {
-  const who =
-    answeredBy !== undefined && Object.hasOwn(ANSWERED, answeredBy)
-      ? ANSWERED[answeredBy as Backend]
-      : 'another backend';
+  const known = parse(reason);
+  const isSame = known !== undefined && known.backend === answeredBy;
+  const who = isSame ? 'another model there' : nameOf(answeredBy);
   if (reason === 'circuit_open') {
     return `The backend that comes first failed before and is left alone for a while, so ${who} answered.`;
   }
-  const known = parse(reason);
   return known
-    ? `${NAMES[known.backend]} ${SENTENCES[known.why]}, so ${who} answered.`
+    ? `${BACKEND_NAMES[known.backend]} ${SENTENCES[known.why]}, so ${who} answered.`
     : `The answer is degraded: ${reason}.`;
+}
+
+/** What a sentence calls a backend within it. */
+export function nameOf(backend: string | undefined): string {
+  return backend !== undefined && Object.hasOwn(ANSWERED, backend)
+    ? ANSWERED[backend as Backend]
+    : 'another backend';
 }
 
 function parse(reason: string): { backend: Backend; why: FailureReason } | undefined {

@@ -266,7 +266,7 @@ describe('the cloud', () => {
       assert.equal(paused.length, 1);
       assert.match(
         paused[0]?.text ?? '',
-        /^Ollama Cloud does not answer \(unreachable\)\. Calls stay on this machine; next try in \d+ s\.$/,
+        /^Ollama Cloud does not answer \(unreachable\)\. Meanwhile your own Ollama answers; next try in \d+ s\.$/,
       );
       assert.deepEqual(paused[0]?.buttons, ['Retry Cloud Now', 'Show Log']);
       assert.deepEqual(of('error'), []);

@@ -37,6 +37,19 @@ describe('the catalogue', () => {
   afterEach(() => server.close());
   after(() => agent.destroy());
 
+  it('of the cloud speaks of it, and of no installed models', async () => {
+    const client = new OllamaClient({ baseUrl: server.url, dispatcher: agent, backend: 'cloud' });
+    const cloud = new Catalogue(() => client, coreClock(clock), 'cloud');
+    const { hint } = await failure(cloud.info('no-such-model'));
+    assert.match(hint, /Available: /);
+    assert.doesNotMatch(hint, /[Ii]nstalled/);
+    for (const name of server.models.names) server.models.remove(name);
+    cloud.refresh();
+    const error = await failure(cloud.info('no-such-model'));
+    assert.equal(error.code, 'model_missing');
+    assert.doesNotMatch(error.message + error.hint, /pull/);
+  });
+
   it('asks for the list once an hour', async () => {
     const names = (await catalogue.list()).map((model) => model.name);
     assert.deepEqual([...names].sort(), [...server.models.names].sort());

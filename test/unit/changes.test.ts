@@ -111,6 +111,29 @@ describe('what changes while a call is on its way', () => {
     });
   });
 
+  describe('a token', () => {
+    it('of another server changes nothing for those that have none', async () => {
+      const intern = hire('fallback');
+      local.faults.next({ ...faults.status(401, 'who are you'), match: at('/api/chat') });
+      await stage().finish(summarize(intern));
+      assert.equal(breakerOf(intern, 'local')?.state, 'misconfigured');
+      intern.setToken('https://elsewhere.example', 'a-token');
+      assert.equal(breakerOf(intern, 'local')?.state, 'misconfigured');
+      intern.setToken(local.url, 'a-token');
+      assert.equal(breakerOf(intern, 'local')?.state, 'closed');
+    });
+
+    it('that stands among the headers lets the server be asked again when they change', async () => {
+      const intern = hire('fallback');
+      local.faults.next({ ...faults.status(401, 'who are you'), match: at('/api/chat') });
+      await stage().finish(summarize(intern));
+      assert.equal(breakerOf(intern, 'local')?.state, 'misconfigured');
+      const network = { headers: { 'x-api-key': 'other' } };
+      intern.configure(stage().settingsFor(local, settingsIn('fallback', { network })));
+      assert.equal(breakerOf(intern, 'local')?.state, 'closed');
+    });
+  });
+
   describe('the key', () => {
     it('that is set while a question with another one is open is not taken for that one', async () => {
       const intern = hire('primary', {}, { cloudKeys: () => Promise.resolve('an-old-key') });
@@ -170,6 +193,39 @@ describe('what changes while a call is on its way', () => {
   });
 
   describe('the breaker', () => {
+    it('that is closed by another key is not said to have answered', async () => {
+      const intern = hire();
+      const cloudNow = () => intern.backends.find((b) => b.backend === 'cloud');
+      cloud.faults.next({ ...faults.rateLimited(2), match: at('/api/chat') });
+      await summarize(intern);
+      await stage().clock.advance(2_000);
+      assert.equal(cloudNow()?.breaker.state, 'half_open');
+      const told: boolean[] = [];
+      intern.listen({ onBackend: ({ answered }) => told.push(answered) });
+      intern.setCloudKey(cloud.url, CLOUD_KEY);
+      assert.equal(cloudNow()?.breaker.state, 'closed');
+      assert.deepEqual(told, [false]);
+      await summarize(intern);
+      assert.equal(cloudNow()?.answered, true);
+    });
+
+    it('counts a question that calls share once when it fails', async () => {
+      const intern = hire('off', { maxConcurrent: 3 });
+      const fail = faults.status(500, 'it failed');
+      local.faults.next({ ...fail, delayMs: 1_000, match: at('/api/show') });
+      const calls = [1, 2, 3].map(() => failure(summarize(intern)));
+      await stage().finish(Promise.all(calls));
+      assert.equal(local.requests.filter(at('/api/show')).length, 1);
+      assert.deepEqual(breakerOf(intern, 'local'), { state: 'closed', failures: 1 });
+      // Another question is another failure.
+      for (const failures of [2, 0]) {
+        local.faults.next({ ...fail, match: at('/api/show') });
+        await stage().finish(failure(summarize(intern)));
+        assert.equal(breakerOf(intern, 'local')?.failures, failures);
+      }
+      assert.equal(breakerOf(intern, 'local')?.state, 'open');
+    });
+
     it('that opens while a call asks about its model keeps the prompt back', async () => {
       const intern = hire();
       await summarize(intern);

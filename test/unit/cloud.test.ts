@@ -20,10 +20,12 @@ import { OLLAMA_COM } from '../support/ollama/cloudLink';
 import { CLOUD_KEY, type CloudServer } from '../support/ollama/cloud';
 import {
   defaultModels,
+  defineModel,
   defineStub,
   type Fault,
   faults,
   type OllamaServer,
+  type RecordedRequest,
 } from '../support/ollama/server';
 import {
   chatsOf,
@@ -355,6 +357,27 @@ describe('the cloud', () => {
       }
     }
 
+    it('is told of a model that has become one of the cloud since it was asked about', async () => {
+      const { intern, local, cloud } = await stage().team({
+        mode: 'fallback',
+        servers: { local: { models: [...defaultModels, defineModel({ name: 'helper' })] } },
+      });
+      local.cloud.url = cloud.url;
+      const model = 'local/helper';
+      const before = await stage().finish(summarize(intern, { model }));
+      assert.deepEqual([before.backend, before.cost_usd], ['local', 0]);
+      local.models.remove('helper');
+      local.models.install(defineStub('helper', 'gpt-oss:120b', OLLAMA_COM));
+      const after = await stage().finish(summarize(intern, { model }));
+      assert.deepEqual(triesOf(after), ['cloud answer']);
+      assert.deepEqual(
+        [after.backend, after.cost_usd, after.residency],
+        ['cloud', undefined, null],
+      );
+      intern.configure(stage().settingsFor(local));
+      assert.equal((await failure(summarize(intern, { model }))).code, 'config');
+    });
+
     it('is held to an address that is the cloud itself: no connection is made', async () => {
       for (const host of [
         'https://ollama.com',
@@ -370,6 +393,47 @@ describe('the cloud', () => {
         assert.match(error.message, /nothing may leave this machine/);
         assert.deepEqual(asked, []);
       }
+    });
+
+    it('is held to an address that is the cloud itself, whatever is asked there', async () => {
+      const { asked, lookup } = recordingLookup();
+      const local = await stage().serve();
+      const host = `http://ollama.com:${local.port}`;
+      const intern = stage().hire(local, { host, gateway: { host } }, { lookup });
+      for (const ask of [
+        () => intern.models.installed(),
+        () => intern.models.resident(),
+        () => intern.models.version(),
+        () => intern.models.pull('hermes3:8b', () => {}),
+        () => intern.test('local'),
+        () => intern.test('gateway'),
+        () => summarize(intern, { model: 'gateway/hermes3:8b' }),
+      ]) {
+        const error = await failure(ask());
+        assert.equal(error.code, 'config', String(ask));
+        assert.match(error.message, /ollama\.com:\d+ is Ollama Cloud/);
+      }
+      assert.deepEqual(asked, []);
+      assert.deepEqual(local.requests, []);
+    });
+
+    it('lets a local address be the cloud itself, and calls it what it is', async () => {
+      const { lookup } = recordingLookup();
+      const local = await stage().serve();
+      const host = `http://ollama.com:${local.port}`;
+      const cloud = { mode: 'fallback' };
+      // The simulator answers to its own names only, as Ollama does.
+      const rename = ({ headers }: RecordedRequest): boolean => {
+        headers.host = 'localhost';
+        return false;
+      };
+      local.faults.next({ ...faults.hang(), match: rename, times: Infinity });
+      const intern = stage().hire(local, { host, cloud }, { lookup });
+      const envelope = await summarize(intern, { model: 'local/hermes3:8b' });
+      assert.equal(envelope.backend, 'cloud');
+      assert.equal(envelope.residency, null);
+      assert.equal('cost_usd' in envelope, false);
+      assert.deepEqual([...new Set(local.requests.map((r) => r.path))], ['/api/show', '/api/chat']);
     });
 
     /** Holds both permits of a backend until they are cancelled. */
@@ -753,6 +817,9 @@ describe('the cloud', () => {
       const startedAt = stage().clock.now();
       const error = await stage().finish(failure(ask(false)));
       assert.equal(error.code, 'timeout');
+      // It was writing all the time, but nobody saw a word of it.
+      assert.match(error.message, /did not answer within 30 s/);
+      assert.equal(error.details.partial, false);
       const waited = stage().clock.now() - startedAt;
       assert.ok(Math.abs(waited - 30_000) <= 500, `given up after ${waited} ms`);
     });

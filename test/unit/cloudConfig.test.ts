@@ -410,6 +410,31 @@ describe('the gateway and the chains in the configuration', () => {
     });
   }
 
+  for (const [setting, settings, host] of [
+    ['gateway.host', { gateway: { host: 'http://me:s3cret@gw.example:4000' } }, 'gw.example:4000'],
+    [
+      'cloud.host',
+      { cloud: { mode: 'primary', host: 'https://me:s3cret@c.example' } },
+      'c.example',
+    ],
+  ] as [string, Settings, string][]) {
+    it(`a user and a password in ${setting} are said to be left out, and are not repeated`, () => {
+      const config = resolveConfig(settings, {});
+      assert.deepEqual(
+        config.problems.map((p) => p.setting),
+        [`ollamaIntern.${setting}`],
+      );
+      assert.match(config.problems[0]?.message ?? '', new RegExp(`of ${host} are not sent`));
+      assert.doesNotMatch(JSON.stringify(config), /s3cret/);
+    });
+  }
+
+  it('a password in an address that cannot be used is not repeated', () => {
+    const config = resolveConfig({ gateway: { host: 'ftp://me:s3cret@gw.example' } }, {});
+    assert.match(config.problems[0]?.message ?? '', /not an address of a gateway/);
+    assert.doesNotMatch(JSON.stringify(config), /s3cret/);
+  });
+
   const chainsOf = (fallbacks: unknown, more: Settings = {}) => {
     const config = resolveConfig({ fallbacks, ...more }, {});
     const chains = [...config.fallbacks].map(([model, refs]) => [

@@ -215,6 +215,14 @@ describe('configuration', () => {
       assert.deepEqual(windows(config).slice(0, 3), [20000, 20000, 20000]);
     });
 
+    it('is shared by tiers that name the backend and those that do not, on the same backend', () => {
+      const config = resolve({
+        tiers: { instant: 'local/phi-4', workhorse: 'phi-4', deep: 'gateway/phi-4' },
+        tierOptions: { workhorse: { contextWindow: 20000 }, deep: { contextWindow: 30000 } },
+      });
+      assert.deepEqual(windows(config).slice(0, 3), [20000, 20000, 30000]);
+    });
+
     it('is shared with the embed tier too', () => {
       const config = resolve({ tiers: { embed: 'hermes3', instant: 'hermes3:latest' } });
       assert.equal(config.tiers.embed.numCtx, config.tiers.instant.numCtx);

@@ -28,6 +28,10 @@ describe('the words for a degraded answer', () => {
       degradeSentence('local_timeout', 'cloud'),
       /^Ollama .*, so Ollama Cloud answered\./,
     );
+    assert.equal(
+      degradeSentence('local_timeout', 'local'),
+      'Ollama did not answer in time, so another model there answered.',
+    );
     assert.match(degradeSentence('circuit_open', 'gateway'), /so the gateway answered\.$/);
     assert.match(degradeSentence('circuit_open', 'elsewhere'), /so another backend answered\.$/);
     assert.equal(degradeWords('circuit_open'), 'paused after failures');

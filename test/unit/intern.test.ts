@@ -45,6 +45,19 @@ describe('the intern', () => {
     assert.equal(envelope.truncated, undefined);
   });
 
+  it('loads a model once, whether its backend is named or not', async () => {
+    const server = await stage().serve();
+    const intern = stage().hire(server, {
+      tiers: { instant: 'local/qwen3:8b', workhorse: 'local/hermes3:8b', deep: 'local/hermes3:8b' },
+    });
+    const windows = [];
+    for (const model of ['hermes3:8b', 'local/hermes3:8b']) {
+      const call = intern.run('summarize_fast', { text: TEXT }, { model });
+      windows.push((await stage().finish(call)).num_ctx);
+    }
+    assert.deepEqual(windows, [16384, 16384]);
+  });
+
   it('sends nothing before the first call', async () => {
     const server = await stage().serve();
     const intern = stage().hire(server);

@@ -519,6 +519,11 @@ describe('the network', () => {
       rows.push([host, { proxy: A }, { NO_PROXY: rule }, expected]);
       rows.push([host, {}, { ALL_PROXY: A, no_proxy: rule }, expected]);
     }
+    for (const proxySupport of ['off', 'on', 'fallback', 'override', undefined]) {
+      const expected = proxySupport === 'off' ? undefined : A;
+      rows.push(['https://gpu.example', { proxySupport, proxy: A }, {}, expected]);
+      rows.push(['http://gpu.example', { proxySupport }, { HTTP_PROXY: A }, expected]);
+    }
     for (const [host, settings, env, expected] of rows) {
       it(`${host} ${JSON.stringify(settings)} ${JSON.stringify(env)}: ${expected ?? 'none'}`, () => {
         const { network } = resolveNetwork(settings, env);

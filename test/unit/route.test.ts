@@ -157,6 +157,29 @@ describe('a route', () => {
       },
     ],
     [
+      'a chain may belong to a model of one backend',
+      {
+        tiers: { ...TIERS, instant: 'gateway/coder' },
+        fallbacks: { 'gateway/coder': ['local/tiny'], '*': ['local/any'] },
+      },
+      undefined,
+      {
+        off: ['gateway/coder', 'local/tiny'],
+        primary: ['cloud/everyday:cloud', 'gateway/coder', 'local/tiny'],
+        fallback: ['gateway/coder', 'local/tiny'],
+      },
+    ],
+    [
+      'a chain of a local model holds with its backend or without, and for no other backend',
+      { fallbacks: { 'local/small': ['local/tiny'], 'gateway/small': ['local/any'] } },
+      undefined,
+      {
+        off: ['local/small', 'local/tiny'],
+        primary: ['cloud/everyday:cloud', 'local/small', 'local/tiny'],
+        fallback: ['local/small', 'local/tiny'],
+      },
+    ],
+    [
       'an empty chain is one: nothing follows',
       { fallbacks: { small: [] } },
       undefined,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   type Backend,
+  BACKEND_NAMES,
   type BackendStatus,
   type Envelope,
   InternError,
@@ -17,6 +18,8 @@ import {
   linksOf,
   promptsGo,
   type Status,
+  pausedText,
+  standIn,
   type StatusInput,
   statusOf,
 } from '../../src/host/status';
@@ -41,6 +44,7 @@ const backend = (name: Backend, more: Partial<BackendStatus> = {}): BackendStatu
   running: 0,
   waiting: 0,
   error: undefined,
+  answered: false,
   key: name === 'cloud' ? 'stored' : undefined,
   ...more,
 });
@@ -359,6 +363,7 @@ describe('the tooltip of the status bar', () => {
 
   const states: [Partial<BackendStatus>, RegExp][] = [
     [{}, /ollama\.com$/],
+    [{ key: 'environment' }, /ollama\.com · key of OLLAMA_API_KEY$/],
     [{ error: failure('unreachable') }, /last call failed: unreachable$/],
     [{ breaker: HALF_OPEN }, /paused: rate limited, the next call tries it$/],
     [{ breaker: MISCONFIGURED, key: 'none' }, /not used: no key$/],
@@ -413,12 +418,45 @@ describe('the tooltip of the status bar', () => {
     ],
     [{ ...FALLBACK, tiers: { instant: 'gpt-oss:20b-cloud' } }, 'Prompts go to https://ollama.com.'],
     [{ tiers: { instant: 'gpt-oss:20b-cloud' } }, 'Nothing leaves this machine.'],
+    // They are refused while the cloud is off.
+    [{ host: 'https://ollama.com' }, 'Nothing leaves this machine.'],
+    [{ ...GATEWAY, gateway: { host: 'https://ollama.com' } }, 'Nothing leaves this machine.'],
   ];
   for (const [settings, text] of places) {
     it(`says where prompts go: ${text}`, () => {
       assert.equal(promptsGo(resolveConfig(settings, {})), text);
     });
   }
+});
+
+describe('what is told of a backend that is paused', () => {
+  const chain = (first: string): Settings => ({
+    gateway: { host: '127.0.0.1:4000' },
+    fallbacks: { '*': [first] },
+  });
+  const rows: [Settings, Backend, string][] = [
+    [CLOUD, 'cloud', 'Meanwhile your own Ollama answers;'],
+    [{ ...CLOUD, ...GATEWAY }, 'cloud', 'Meanwhile the gateway answers;'],
+    [FALLBACK, 'cloud', 'It is not asked;'],
+    [FALLBACK, 'local', 'Meanwhile Ollama Cloud answers;'],
+    [{ ...FALLBACK, ...chain('gateway/qwen') }, 'local', 'Meanwhile the gateway answers;'],
+    [chain('gateway/qwen'), 'gateway', 'It is not asked;'],
+  ];
+  for (const [settings, name, words] of rows) {
+    it(`${name} with ${JSON.stringify(settings)}: ${words}`, () => {
+      const text = pausedText(backend(name, { breaker: OPEN }), resolveConfig(settings, {}));
+      assert.equal(
+        text,
+        `${BACKEND_NAMES[name]} does not answer (rate limited). ${words} next try in 18 s.`,
+      );
+    });
+  }
+
+  it('is nothing for a server that another model of it stands in for', () => {
+    assert.equal(standIn('local', resolveConfig({}, {})), undefined);
+    assert.equal(standIn('local', resolveConfig(chain('local/tiny'), {})), undefined);
+    assert.equal(standIn('local', resolveConfig(chain('gateway/qwen'), {})), 'gateway');
+  });
 });
 
 describe('a line about a breaker', () => {

@@ -5,6 +5,13 @@ import type { Tier } from '../routing/tiers';
 /** Where a model ran. */
 export type Backend = 'local' | 'cloud' | 'gateway';
 
+/** What a sentence calls a backend at its start. */
+export const BACKEND_NAMES: Readonly<Record<Backend, string>> = {
+  local: 'Ollama',
+  cloud: 'Ollama Cloud',
+  gateway: 'The gateway',
+};
+
 /** Why an answer comes from another backend than the one that was to give it. */
 export type DegradeReason =
   | `${Backend}_${'timeout' | '5xx' | 'rate_limited' | 'unreachable' | 'auth_failed'}`

@@ -1,3 +1,4 @@
+import { BACKEND_NAMES } from '../audit/envelope';
 import type { Clock } from '../clock';
 import { InternError } from '../errors';
 import type { OllamaClient } from '../ollama/client';
@@ -48,6 +49,7 @@ export class Remembered<T> {
 
 /** The error with up to eight names that exist. */
 export function withNames(error: InternError, lead: string, names: string[]): InternError {
+  if (names.length === 0) return error;
   const available = names.slice(0, MOST_NAMES);
   const more = names.length > MOST_NAMES ? ', …' : '';
   return error.with({
@@ -66,8 +68,7 @@ export class Catalogue {
   constructor(
     client: () => OllamaClient,
     clock: Clock,
-    /** What the server is called in messages. */
-    private readonly server = 'Ollama',
+    private readonly backend: 'local' | 'cloud' = 'local',
   ) {
     this.#client = client;
     this.#clock = clock;
@@ -96,7 +97,7 @@ export class Catalogue {
     this.refresh();
     const installed = await this.list().catch(() => undefined);
     if (!installed) return error;
-    if (installed.length === 0) {
+    if (installed.length === 0 && this.backend === 'local') {
       const model = error.details.model ?? 'a model';
       return error.with({
         code: 'config',
@@ -104,15 +105,16 @@ export class Catalogue {
         hint: `Pull ${model} (ollama pull ${model}), then run this again.`,
       });
     }
+    const lead = this.backend === 'local' ? 'Installed' : 'Available';
     return withNames(
       error,
-      'Installed',
+      lead,
       installed.map((m) => m.name),
     );
   }
 
   #question<T>(question: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return ask(this.#clock, question, undefined, this.server);
+    return ask(this.#clock, question, undefined, BACKEND_NAMES[this.backend]);
   }
 
   async #ask(model: string): Promise<ModelInfo> {

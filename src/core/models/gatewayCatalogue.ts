@@ -47,7 +47,6 @@ export class GatewayCatalogue {
   async explainMissing(error: InternError): Promise<InternError> {
     this.refresh();
     const models = await this.list().catch(() => []);
-    if (models.length === 0) return error;
     return withNames(
       error,
       'Available',

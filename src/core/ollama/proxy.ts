@@ -1,4 +1,4 @@
-import { isLoopback } from '../address';
+import { hasScheme, isLoopback } from '../address';
 
 /** An HTTP proxy. Its credentials stand apart from its address, so that the address can be shown. */
 export interface Proxy {
@@ -26,7 +26,7 @@ export function proxyFor(baseUrl: string, rules: ProxyRules): Proxy | undefined 
 
 /** A proxy from what a person or a variable gives. Undefined: not an address of an HTTP proxy. */
 export function parseProxy(text: string, authorization?: string): Proxy | undefined {
-  const address = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  const address = hasScheme(text) ? text : `http://${text}`;
   let url: URL;
   try {
     url = new URL(address);

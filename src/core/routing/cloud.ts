@@ -1,9 +1,9 @@
-import { hostLabel, parseHost } from '../address';
+import { hasScheme, hostLabel, parseHost } from '../address';
 import type { Environment } from '../config';
 import { InternError } from '../errors';
 import { isPlausibleModelName } from '../ollama/names';
 import { mayCarryToken } from '../ollama/tokens';
-import { type ConfigProblem, positive, problem, text } from '../values';
+import { type ConfigProblem, credentialsProblems, positive, problem, text } from '../values';
 import { GENERATIVE_TIERS, type GenerativeTier } from './tiers';
 
 /** `off`: nothing goes there. `primary`: first the cloud. `fallback`: the cloud when this machine fails. */
@@ -71,6 +71,16 @@ export function isCloudHost(baseUrl: string): boolean {
   return /(?:^|\.)ollama\.com\.?$/i.test(new URL(baseUrl).hostname);
 }
 
+/** A server of the person's own that is Ollama Cloud itself. `setting`: of its address. */
+export function cloudHostError(host: string, setting: 'host' | 'gateway.host'): InternError {
+  return new InternError({
+    code: 'config',
+    message: `${hostLabel(host)} is Ollama Cloud, and nothing may leave this machine.`,
+    hint: 'Set the address of your own server, or enable the cloud and set its key.',
+    actions: [{ kind: 'open_setting', setting: `ollamaIntern.${setting}` }],
+  });
+}
+
 /** Where the key of the environment belongs: to no other host. */
 export function environmentKey(origin: string, env: Environment): string | undefined {
   const key = env['OLLAMA_API_KEY']?.trim();
@@ -85,7 +95,7 @@ export function environmentKey(origin: string, env: Environment): string | undef
 
 /** Base URL of a cloud; without a scheme it is https, for a key goes there. */
 function cloudAddress(text: string): string {
-  return parseHost(/^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`);
+  return parseHost(hasScheme(text) ? text : `https://${text}`);
 }
 
 const YES = /^(?:1|true|yes|on)$/i;
@@ -123,6 +133,7 @@ function chooseHost(
   if (typeof wanted !== 'string') return off("The cloud's address is not text.");
   try {
     const host = cloudAddress(wanted);
+    problems.push(...credentialsProblems('cloud.host', wanted, host, 'the command Set Cloud Key'));
     return mayCarryToken(host)
       ? host
       : off(`The cloud's address ${hostLabel(host)} is plain HTTP, where others can read the key.`);

@@ -47,7 +47,7 @@ export function noKeyError(): InternError {
   return new InternError({
     code: 'auth_failed',
     message: 'The cloud is on, but there is no key for it.',
-    hint: 'Set the cloud key. Until then calls stay on this machine and are marked as degraded.',
+    hint: 'Set the cloud key. Until then nothing is sent there.',
     actions: [{ kind: 'set_cloud_key' }],
   });
 }

@@ -39,7 +39,7 @@ export class Deadline {
     this.#expireIn(ms);
   }
 
-  /** Starts the armed time again, as long as before or as long as said. */
+  /** Starts the armed time again, with this length; nothing when it is not armed. */
   extend(ms: number): void {
     if (this.#expiresAt !== Infinity) this.#expireIn(ms);
   }
@@ -130,7 +130,7 @@ export async function ask<T>(
     deadline.abort(
       new InternError({
         code: 'timeout',
-        message: `${server} accepted the connection but did not answer in 10 s.`,
+        message: `${server} did not answer in 10 s.`,
         hint: 'It may be stuck: look at its log, or restart it.',
         retryable: true,
         actions: [{ kind: 'retry' }],

@@ -1,16 +1,16 @@
 import type { Backend } from '../audit/envelope';
-import { hostLabel } from '../address';
 import type { Clock } from '../clock';
-import type { Config } from '../config';
+import type { Config, TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
-import { cloudBaseName, isCloudName, modelKey } from '../ollama/names';
+import { cloudBaseName, isCloudName } from '../ollama/names';
 import type { OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
-import { isCloudHost } from './cloud';
+import { cloudHostError, isCloudHost } from './cloud';
 import { type Embedded, isEmbedder, type LocalBackend, type Warmed } from './local';
 import { type ChatClient, runRemotely } from './remote';
-import type { Target } from './route';
+import { parseModelRef, refKey, type Target } from './route';
+import type { GenerativeTier } from './tiers';
 
 /** A target that may be used: its window, and the way to run a prompt on it. */
 export interface Ready {
@@ -38,6 +38,7 @@ export interface Driver {
 
 /** What a driver asks about models. */
 export interface ModelSource {
+  refresh(): void;
   info(model: string, signal?: AbortSignal): Promise<ModelInfo>;
   explainMissing(error: InternError): Promise<InternError>;
 }
@@ -65,29 +66,29 @@ export class LocalDriver implements Driver {
     signal: AbortSignal | undefined,
   ): Promise<Ready> {
     const mayLeave = config.cloud.mode !== 'off';
-    if (!mayLeave && this.#isCloud) throw cloudHostError(this.host);
+    if (!mayLeave && this.#isCloud) throw cloudHostError(this.host, 'host');
     // By its name first: even a question about a cloud model would be passed on to the cloud.
     if (!mayLeave && isCloudName(model)) throw leavesError(model);
     const info = await this.catalogue.info(model, signal);
     if (!mayLeave && info.remote) throw leavesError(model);
     if (tier === 'embed') canEmbed(info);
     else canWrite(info);
-    if (info.remote || isCloudName(model)) {
+    if (this.#isCloud || info.remote || isCloudName(model)) {
       if (tier === 'embed') throw staysError(model);
-      return remotely(
-        'cloud',
-        this.client,
-        this.clock,
-        { model, wireModel: model, tier, info },
-        config,
-      );
+      const wireModel = this.#isCloud ? cloudBaseName(model) : model;
+      return remotely('cloud', this.client, this.clock, { model, wireModel, tier, info }, config);
     }
     const numCtx = localWindow(config, { model, tier }, info);
     const target = { model, numCtx, tier: config.tiers[tier], info, keepAlive: config.keepAlive };
     return {
       numCtx,
       ranIn: 'local',
-      run: (call, listener) => this.local.run(call, target, listener),
+      run: async (call, listener) => {
+        const ran = await this.local.run(call, target, listener);
+        // What is remembered of the model is no longer true.
+        if (ran.answer.remote_host !== undefined) this.catalogue.refresh();
+        return ran;
+      },
       embed: (texts, listener) => this.local.embed(texts, target, listener),
       warm: (listener) => this.local.warm(target, listener),
     };
@@ -117,7 +118,11 @@ export class RemoteDriver implements Driver {
     signal: AbortSignal | undefined,
   ): Promise<Ready> {
     const { backend, client, clock } = this;
-    if (config.cloud.mode === 'off' && isCloudName(model)) throw leavesError(model);
+    if (tier === 'embed') throw staysError(model);
+    if (backend === 'gateway' && config.cloud.mode === 'off') {
+      if (isCloudHost(this.host)) throw cloudHostError(this.host, 'gateway.host');
+      if (isCloudName(model)) throw leavesError(model);
+    }
     // The cloud itself knows its models without the suffix that a local server needs.
     const wireModel = backend === 'cloud' ? cloudBaseName(model) : model;
     const info = await this.catalogue.info(wireModel, signal).catch((thrown: unknown) => {
@@ -171,7 +176,7 @@ function remotely(
   ranIn: Backend,
   client: ChatClient,
   clock: Clock,
-  target: { model: string; wireModel: string; tier: Target['tier']; info: ModelInfo },
+  target: { model: string; wireModel: string; tier: GenerativeTier; info: ModelInfo },
   config: Config,
 ): Ready {
   const { model, wireModel, tier, info } = target;
@@ -181,7 +186,6 @@ function remotely(
     ranIn === 'gateway' && info.contextLength !== undefined
       ? info.contextLength
       : Math.min(wanted, info.contextLength ?? Infinity);
-  const budgetMs = tier === 'embed' ? config.tiers.embed.budgetMs : config.cloud.budgetMs[tier];
   return {
     numCtx,
     isGuess: ranIn === 'gateway' && info.contextLength === undefined,
@@ -197,7 +201,7 @@ function remotely(
           numCtx,
           tier: config.tiers[tier],
           info,
-          budgetMs,
+          budgetMs: config.cloud.budgetMs[tier],
           budgetSetting: `ollamaIntern.cloud.budgets.${tier}`,
         },
         listener,
@@ -211,9 +215,10 @@ function localWindow(
   { model, tier }: Pick<Target, 'model' | 'tier'>,
   info: ModelInfo,
 ): number {
-  const key = modelKey(model);
+  const key = refKey({ backend: 'local', model });
+  const isOwn = (t: TierConfig): boolean => refKey(parseModelRef(t.model)) === key;
   // A model named by the caller shares the window of the tier that has it, or it would be reloaded.
-  const own = Object.values(tiers).find((t) => modelKey(t.model) === key) ?? tiers[tier];
+  const own = Object.values(tiers).find(isOwn) ?? tiers[tier];
   return Math.min(own.numCtx, info.contextLength ?? Infinity);
 }
 
@@ -253,18 +258,9 @@ function leavesError(model: string): InternError {
 function staysError(model: string): InternError {
   return new InternError({
     code: 'config',
-    message: `${model} runs in the cloud, and embeddings are made on this machine.`,
+    message: `${model} runs elsewhere, and embeddings are made by your own Ollama.`,
     hint: 'Set the embed model to a local one such as nomic-embed-text.',
     actions: [{ kind: 'open_setting', setting: 'ollamaIntern.tiers.embed' }],
     details: { model },
-  });
-}
-
-function cloudHostError(host: string): InternError {
-  return new InternError({
-    code: 'config',
-    message: `${hostLabel(host)} is Ollama Cloud, and nothing may leave this machine.`,
-    hint: 'Set the address of your own server, or enable the cloud and set its key.',
-    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.host' }],
   });
 }

@@ -441,13 +441,13 @@ class Attempt {
 
   #timeOut(): void {
     const seconds = Math.round(this.target.tier.budgetMs / 1000);
-    const started = this.#writing.firstTokenAt !== undefined;
+    const { model } = this.target;
     this.deadline.abort(
       new InternError({
         code: 'timeout',
-        message: started
-          ? `${this.target.model} stopped writing: nothing came for ${seconds} s.`
-          : `${this.target.model} did not answer within ${seconds} s.`,
+        message: this.#writing.isShown
+          ? `${model} stopped writing: nothing came for ${seconds} s.`
+          : `${model} did not answer within ${seconds} s.`,
         hint: 'The machine may be busy or the model too large for it. Try again, raise the budget, or choose a smaller profile.',
         retryable: true,
         actions: [
@@ -455,7 +455,7 @@ class Attempt {
           { kind: 'open_setting', setting: 'ollamaIntern.budgets' },
           { kind: 'choose_profile' },
         ],
-        details: { model: this.target.model, partial: started },
+        details: { model, partial: this.#writing.isShown },
       }),
     );
   }

@@ -40,8 +40,7 @@ export async function runRemotely(
   const { label: model, budgetMs } = target;
   const { streamed } = call;
   const writing = new Writing(clock, deadline, { model, budgetMs, streamed }, listener);
-  const timeOut = (): void =>
-    deadline.abort(timeoutError(target, writing.firstTokenAt !== undefined));
+  const timeOut = (): void => deadline.abort(timeoutError(target, writing.isShown));
   try {
     listener.onPhase({ phase: 'reading', model });
     deadline.arm(budgetMs, timeOut);
@@ -86,16 +85,16 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
   };
 }
 
-function timeoutError(target: RemoteTarget, started: boolean): InternError {
+function timeoutError(target: RemoteTarget, shown: boolean): InternError {
   const seconds = Math.round(target.budgetMs / 1000);
   return new InternError({
     code: 'timeout',
-    message: started
+    message: shown
       ? `${target.label} stopped writing: nothing came for ${seconds} s.`
       : `${target.label} did not answer within ${seconds} s.`,
     hint: 'Try again, raise the budget, or choose a faster model.',
     retryable: true,
     actions: [{ kind: 'retry' }, { kind: 'open_setting', setting: target.budgetSetting }],
-    details: { model: target.label, partial: started },
+    details: { model: target.label, partial: shown },
   });
 }

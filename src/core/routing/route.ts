@@ -24,6 +24,11 @@ export function parseModelRef(name: string): ModelRef & { isQualified: boolean }
     : { backend: 'local', model: name.trim(), isQualified: false };
 }
 
+/** One spelling for every way of writing the same target; for comparing, not for showing. */
+export function refKey({ backend, model }: ModelRef): string {
+  return `${backend}/${modelKey(model)}`;
+}
+
 /** How a target is named in a chain. */
 export function refLabel({ backend, model }: ModelRef): string {
   return `${backend}/${model}`;
@@ -40,6 +45,7 @@ export function routeOf(config: Config, tier: Tier, model?: string): Target[] {
   const { mode, models } = config.cloud;
   const cloud: ModelRef = { backend: 'cloud', model: model ?? models[tier] };
   const chain =
+    config.fallbacks.get(refKey(own)) ??
     config.fallbacks.get(modelKey(own.model)) ??
     (model === undefined ? config.fallbacks.get('*') : undefined);
   return unique([
@@ -62,6 +68,5 @@ export function lesserTargets(config: Config, { backend, model, tier }: Target):
 }
 
 function unique<T extends ModelRef>(refs: T[]): T[] {
-  const key = ({ backend, model }: ModelRef): string => `${backend} ${modelKey(model)}`;
-  return refs.filter((ref, i) => refs.findIndex((other) => key(other) === key(ref)) === i);
+  return refs.filter((ref, i) => refs.findIndex((other) => refKey(other) === refKey(ref)) === i);
 }

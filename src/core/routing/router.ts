@@ -1,9 +1,9 @@
-import type { Attempt, Backend, DegradeReason } from '../audit/envelope';
+import { type Attempt, type Backend, BACKEND_NAMES, type DegradeReason } from '../audit/envelope';
 import type { Clock } from '../clock';
 import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
 import { isCloudName } from '../ollama/names';
-import type { Breaker, Verdict } from './breaker';
+import type { Breaker, Ticket, Verdict } from './breaker';
 import type { BackendAnswer, Call, CallListener } from './call';
 import { orAborted } from './deadline';
 import type { Driver, Ready } from './drivers';
@@ -18,6 +18,8 @@ const MOST_ROUNDS = 3;
 export interface Gate {
   breaker: Breaker;
   limiter: Limiter;
+  /** Failures that the breaker has heard of. */
+  counted: WeakSet<InternError>;
 }
 
 /** What a call works with from beginning to end, whatever is configured meanwhile. */
@@ -44,6 +46,23 @@ export interface Move {
   reason: string;
 }
 
+/** One target's turn. */
+interface Turn {
+  readonly target: Target;
+  readonly driver: Driver;
+  /** It is asked whatever its breaker says. */
+  readonly isForced: boolean;
+  /** undefined: the breaker takes its leave back. */
+  ticket: Ticket | undefined;
+  /** Monotonic milliseconds; undefined: it waits for a permit. */
+  startedAt: number | undefined;
+  ranIn: Backend;
+  /** The person saw the answer begin. */
+  shown: boolean;
+  /** What it means for the breaker. */
+  verdict: Verdict;
+}
+
 interface Left {
   target: Target;
   reason: string;
@@ -54,6 +73,8 @@ interface Dependencies {
   gates: Readonly<Record<Backend, Gate>>;
   /** Whether calls may still go there: consent may be withdrawn while one waits. */
   isAllowed: (backend: Backend) => boolean;
+  /** A call's config, without what has been forbidden since. */
+  consented: (config: Config) => Config;
   /** Whether that server is still the backend's: how another one does says nothing about it. */
   isServing: (backend: Backend, host: string) => boolean;
   /** Takes in a server's count of a prompt that proved too long. */
@@ -142,96 +163,136 @@ export class Walk {
 
   /** The answer; undefined when the route goes on. Throws what has to be told. */
   async #try(target: Target, force = false): Promise<Routed | undefined> {
-    const { clock, gates, isAllowed } = this.d;
-    const { breaker, limiter } = gates[target.backend];
-    if (!isAllowed(target.backend)) return this.#passBy(target);
-    let ticket = force ? breaker.force() : breaker.admit();
+    if (!this.d.isAllowed(target.backend)) return this.#passBy(target);
+    const { breaker } = this.d.gates[target.backend];
+    const ticket = force ? breaker.force() : breaker.admit();
     if (!ticket) return this.#skip(target);
-
-    const queuedAt = clock.monotonic();
-    let startedAt = queuedAt;
-    let verdict: Verdict = { kind: 'none' };
-    let shown = false;
-    let ranIn = target.backend;
+    const turn: Turn = {
+      target,
+      driver: this.setup.drivers[target.backend],
+      isForced: force,
+      ticket,
+      startedAt: undefined,
+      ranIn: target.backend,
+      shown: false,
+      verdict: { kind: 'none' },
+    };
     let release: (() => void) | undefined;
-    const driver = this.setup.drivers[target.backend];
-    const isServing = (): boolean => this.d.isServing(target.backend, driver.host);
-    // A call that began under an older state has no say in what is known now.
-    const tell = (error: InternError | undefined): void => {
-      if (ticket && breaker.isCurrent(ticket) && isServing()) {
-        this.d.onAttempt(target.backend, error);
-      }
-    };
-    /** What the person decided and the others learned while this call waited holds for it too. */
-    const mayGo = (goesTo: Backend): boolean => {
-      if (!isAllowed(goesTo)) {
-        this.#passBy(target);
-        return false;
-      }
-      if (force || !ticket || breaker.isCurrent(ticket)) return true;
-      ticket = breaker.admit();
-      if (!ticket) this.#skip(target);
-      return ticket !== undefined;
-    };
     try {
-      release = await limiter
-        .acquire(this.listener.signal, (position) =>
-          this.listener.onPhase({ phase: 'queued', position }),
-        )
-        .finally(() => {
-          startedAt = clock.monotonic();
-          this.#queuedMs += startedAt - queuedAt;
-        });
-      if (!mayGo(target.backend)) return undefined;
-      const ready = await driver.ready(target, this.#config, this.listener.signal);
-      ranIn = ready.ranIn;
-      if (!mayGo(ranIn)) return undefined;
-      this.listener.onTarget(target, ranIn);
-      const answer = await this.#ask(target, ready, () => (shown = true)).catch((thrown: unknown) =>
-        this.#explain(thrown, driver),
-      );
-      verdict = { kind: 'success' };
-      tell(undefined);
-      this.#record(ranIn, target, 'answer', startedAt);
-      return {
-        ...answer,
-        queued_ms: Math.round(this.#queuedMs + answer.queued_ms),
-        target,
-        ranIn,
-        attempts: this.#attempts,
-        numCtx: ready.isGuess ? undefined : ready.numCtx,
-        degrade_reason: this.#isFirstChoice(target) ? undefined : this.#degraded,
-      };
+      release = await this.#permit(turn);
+      return await this.#run(turn);
     } catch (thrown) {
-      const error = toInternError(thrown);
-      if (error.code === 'config' && !isAllowed(ranIn)) return this.#passBy(target);
-      const outcome = outcomeOf(error, shown);
-      // A server that passes a call on to the cloud does not answer for it; only that it is there is its own.
-      const isPassedOn = target.backend === 'local' && isCloudName(target.model);
-      const asked = isPassedOn ? 'cloud' : ranIn;
-      const blamed = error.code === 'unreachable' ? target.backend : asked;
-      if (blamed === target.backend) {
-        verdict = outcome.verdict;
-        if (outcome.reason) tell(error);
-      }
-      if (release && wasSent(error)) this.#record(ranIn, target, error.code, startedAt);
-      const before = this.#failed.at(-1);
-      // The next window may be smaller than the first: what failed before is the better story then.
-      const tooLongHere = !wasSent(error) && before !== undefined;
-      if (!outcome.next && !tooLongHere) throw this.#failure(target, error);
-      if (tooLongHere) return undefined;
-      this.#failed.push({ target, error });
-      if (error.code === 'timeout') this.#timeouts++;
-      this.#leave(target, `${blamed}_${outcome.reason ?? 'unreachable'}`);
-      return undefined;
+      return this.#fail(turn, toInternError(thrown));
     } finally {
       release?.();
-      if (ticket) breaker.settle(ticket, isServing() ? verdict : { kind: 'none' });
+      this.#settle(turn);
     }
   }
 
+  async #permit(turn: Turn): Promise<() => void> {
+    const { clock, gates } = this.d;
+    const queuedAt = clock.monotonic();
+    const { limiter } = gates[turn.target.backend];
+    try {
+      const release = await limiter.acquire(this.listener.signal, (position) =>
+        this.listener.onPhase({ phase: 'queued', position }),
+      );
+      turn.startedAt = clock.monotonic();
+      return release;
+    } finally {
+      this.#queuedMs += clock.monotonic() - queuedAt;
+    }
+  }
+
+  /** undefined: it may not be asked any more. */
+  async #run(turn: Turn): Promise<Routed | undefined> {
+    const { target, driver } = turn;
+    const { signal } = this.listener;
+    if (!this.#mayGo(turn)) return undefined;
+    const ready = await driver.ready(target, this.d.consented(this.setup.config), signal);
+    turn.ranIn = ready.ranIn;
+    if (!this.#mayGo(turn)) return undefined;
+    this.listener.onTarget(target, ready.ranIn);
+    const answer = await this.#ask(turn, ready).catch((thrown: unknown) =>
+      this.#explain(thrown, driver),
+    );
+    // The server has the last word: its model may have become one of the cloud since it was asked about it.
+    if (answer.answer.remote_host !== undefined) turn.ranIn = 'cloud';
+    turn.verdict = { kind: 'success' };
+    this.#tell(turn, undefined);
+    this.#record(turn, 'answer');
+    return {
+      ...answer,
+      residency: turn.ranIn === 'local' ? answer.residency : null,
+      queued_ms: Math.round(this.#queuedMs + answer.queued_ms),
+      target,
+      ranIn: turn.ranIn,
+      attempts: this.#attempts,
+      numCtx: ready.isGuess ? undefined : ready.numCtx,
+      degrade_reason: this.#isFirstChoice(target) ? undefined : this.#degraded,
+    };
+  }
+
+  /** What the person decided and the others learned while this call waited holds for it too. */
+  #mayGo(turn: Turn): boolean {
+    const { target, ticket, isForced, ranIn } = turn;
+    if (!this.d.isAllowed(ranIn)) {
+      this.#passBy(target);
+      return false;
+    }
+    const { breaker } = this.d.gates[target.backend];
+    if (isForced || (ticket && breaker.isCurrent(ticket))) return true;
+    turn.ticket = breaker.admit();
+    if (!turn.ticket) this.#skip(target);
+    return turn.ticket !== undefined;
+  }
+
+  /** Goes on with the route, or throws what has to be told. */
+  #fail(turn: Turn, error: InternError): undefined {
+    const { target } = turn;
+    if (error.code === 'config' && !this.d.isAllowed(turn.ranIn)) return this.#passBy(target);
+    const { verdict, reason, next } = outcomeOf(error, turn.shown);
+    const blamed = blamedFor(turn, error);
+    if (blamed === target.backend) {
+      const { counted } = this.d.gates[target.backend];
+      // Calls that waited for the same question share its failure: it is one.
+      if (!counted.has(error)) turn.verdict = verdict;
+      counted.add(error);
+      if (reason) this.#tell(turn, error);
+    }
+    const isSent = wasSent(error);
+    if (turn.startedAt !== undefined && isSent) this.#record(turn, error.code);
+    // The next window may be smaller than the first: what failed before is the better story then.
+    if (!isSent && this.#failed.length > 0) return undefined;
+    if (!next || !reason) throw this.#failure(target, error);
+    this.#failed.push({ target, error });
+    if (error.code === 'timeout') this.#timeouts++;
+    this.#leave(target, `${blamed}_${reason}`);
+    return undefined;
+  }
+
+  #isServing({ target, driver }: Turn): boolean {
+    return this.d.isServing(target.backend, driver.host);
+  }
+
+  /** A call that began under an older state has no say in what is known now. */
+  #tell(turn: Turn, error: InternError | undefined): void {
+    const { target, ticket } = turn;
+    const { breaker } = this.d.gates[target.backend];
+    if (ticket && breaker.isCurrent(ticket) && this.#isServing(turn)) {
+      this.d.onAttempt(target.backend, error);
+    }
+  }
+
+  #settle(turn: Turn): void {
+    const { target, ticket, verdict } = turn;
+    const { breaker } = this.d.gates[target.backend];
+    if (ticket) breaker.settle(ticket, this.#isServing(turn) ? verdict : { kind: 'none' });
+  }
+
   /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
-  async #ask(target: Target, ready: Ready, onShown: () => void): Promise<BackendAnswer> {
+  async #ask(turn: Turn, ready: Ready): Promise<BackendAnswer> {
+    const { target } = turn;
     for (let round = 1; ; round++) {
       const startedAt = this.d.clock.monotonic();
       const send = this.call.prepare(target, ready);
@@ -240,7 +301,7 @@ export class Walk {
         return await send({
           ...this.listener,
           onDelta: (text) => {
-            if (this.call.streamed) onShown();
+            turn.shown ||= this.call.streamed;
             this.listener.onDelta(text);
           },
         });
@@ -252,7 +313,7 @@ export class Walk {
         // On a lesser tier the first model has just timed out, and a shorter text will not help it.
         const mayShorten = this.call.mayShorten && target.tier === this.call.tier;
         if (!mayShorten || round === MOST_ROUNDS) throw thrown;
-        this.#record(ready.ranIn, target, error.code, startedAt);
+        this.#record({ ...turn, startedAt }, error.code);
       }
     }
   }
@@ -261,13 +322,6 @@ export class Walk {
   async #explain(thrown: unknown, driver: Driver): Promise<never> {
     const missing = thrown instanceof InternError && thrown.code === 'model_missing';
     throw missing ? await orAborted(driver.explainMissing(thrown), this.listener.signal) : thrown;
-  }
-
-  /** The call's own, without what has been forbidden since. */
-  get #config(): Config {
-    const { config } = this.setup;
-    if (this.d.isAllowed('cloud')) return config;
-    return { ...config, cloud: { ...config.cloud, mode: 'off' } };
   }
 
   /** Nobody wants it to be asked any more, so an answer from the next one is not a worse one. */
@@ -306,9 +360,9 @@ export class Walk {
     if (isLesser) this.d.onTierFallback(moveFrom(last));
   }
 
-  #record(backend: Backend, target: Target, outcome: Attempt['outcome'], startedAt: number): void {
+  #record({ target, ranIn, startedAt = 0 }: Turn, outcome: Attempt['outcome']): void {
     this.#attempts.push({
-      backend,
+      backend: ranIn,
       model: target.model,
       outcome,
       elapsed_ms: Math.round(this.d.clock.monotonic() - startedAt),
@@ -348,11 +402,13 @@ function authFailed(backend: Backend): DegradeReason {
   return `${backend}_auth_failed`;
 }
 
-const NAMES: Readonly<Record<Backend, string>> = {
-  local: 'Ollama',
-  cloud: 'Ollama Cloud',
-  gateway: 'The gateway',
-};
+/** Who has to answer for a failure. */
+function blamedFor({ target, ranIn }: Turn, { code }: InternError): Backend {
+  // That it is there at all is a server's own, though it passes a call on to the cloud.
+  if (code === 'unreachable') return target.backend;
+  const isPassedOn = target.backend === 'local' && isCloudName(target.model);
+  return isPassedOn ? 'cloud' : ranIn;
+}
 
 /** Every outcome but a prompt that was found too long beforehand comes from a server, once there is a permit. */
 function wasSent({ code, details }: InternError): boolean {
@@ -373,7 +429,7 @@ function pausedError({ backend, model }: Target, { status }: Breaker): InternErr
   if (status.state === 'misconfigured') {
     return new InternError({
       code: 'auth_failed',
-      message: `${NAMES[backend]} is not asked: it refused the last call, or has no key.`,
+      message: `${BACKEND_NAMES[backend]} is not asked: it refused the last call, or has no key.`,
       hint: 'Set the key, or test the connection.',
       actions:
         backend === 'cloud'
@@ -388,8 +444,8 @@ function pausedError({ backend, model }: Target, { status }: Breaker): InternErr
     code: 'unreachable',
     message:
       seconds > 0
-        ? `${NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`
-        : `${NAMES[backend]} is just being tried by another call, because calls to it failed.`,
+        ? `${BACKEND_NAMES[backend]} is not asked for another ${seconds} s, because calls to it failed (${status.reason ?? 'unreachable'}).`
+        : `${BACKEND_NAMES[backend]} is just being tried by another call, because calls to it failed.`,
     hint: seconds > 0 ? 'Wait, or try it now.' : 'Try again in a moment.',
     retryable: true,
     actions:

@@ -19,6 +19,11 @@ export class Writing {
     private readonly listener: AttemptListener,
   ) {}
 
+  /** Somebody reads along, and has seen it begin. */
+  get isShown(): boolean {
+    return this.target.streamed && this.firstTokenAt !== undefined;
+  }
+
   onText(text: string): void {
     this.#tokens++;
     this.firstTokenAt ??= this.clock.monotonic();
