@@ -107,6 +107,7 @@ export interface Intern {
   listen(listener: InternListener): { dispose(): void };
   /** Resolves when the audit trail is written. */
   flush(): Promise<void>;
+  /** Cancels what runs and closes all connections; later calls are refused. */
   dispose(): Promise<void>;
 }
 
@@ -144,6 +145,7 @@ class InternCore implements Intern {
   readonly #calls = new Set<Promise<unknown>>();
   readonly #estimator: TokenEstimator;
   readonly #backends: Backends;
+  #isDisposed = false;
   #config: Config;
   #log: AuditLog;
 
@@ -251,6 +253,7 @@ class InternCore implements Intern {
     input: InputOf<N>,
     options: RunOptions = {},
   ): Promise<Envelope<ResultOf<N>>> {
+    if (this.#isDisposed) throw disposedError();
     const call = this.#call(name, input, options);
     this.#calls.add(call);
     try {
@@ -318,6 +321,7 @@ class InternCore implements Intern {
   }
 
   async dispose(): Promise<void> {
+    this.#isDisposed = true;
     for (const stop of this.#stops.values()) stop.abort(cancelledError());
     await Promise.allSettled(this.#calls);
     await this.#log.flush();
@@ -435,4 +439,11 @@ function uniqueBy<T>(items: readonly T[], key: (item: T) => string): T[] {
   return [
     ...new Map(items.map((item) => [key(item), item] as const).toReversed()).values(),
   ].toReversed();
+}
+
+function disposedError(): InternError {
+  return cancelledError().with({
+    message: 'The intern was disposed, so nothing was sent.',
+    retryable: false,
+  });
 }

@@ -592,4 +592,13 @@ describe('the intern', () => {
     await intern.run('summarize_fast', { text: TEXT.repeat(5) });
     assert.equal(typeof store.get('chars-per-token:hermes3:8b'), 'number');
   });
+
+  it('refuses calls after it was disposed, and sends nothing', async () => {
+    const server = await stage().serve();
+    const intern = stage().hire(server);
+    await intern.dispose();
+    const error = await failure(intern.run('summarize_fast', { text: TEXT }));
+    assert.equal(error.code, 'cancelled');
+    assert.equal(server.requests.length, 0);
+  });
 });

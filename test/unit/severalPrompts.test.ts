@@ -4,7 +4,7 @@ import * as z from 'zod';
 import type { Envelope, Intern, RunOptions } from '../../src/core';
 import { defineSteps, type Question, type Steps } from '../../src/core/jobs/job';
 import { JOBS } from '../../src/core/jobs/registry';
-import type { Tier } from '../../src/core/routing/tiers';
+import type { GenerativeTier, Tier } from '../../src/core/routing/tiers';
 import { CLOUD_KEY } from '../support/ollama/cloud';
 import { ComputedEngine } from '../support/ollama/computed';
 import type { EnginePiece, EngineRequest, EngineResult } from '../support/ollama/engine';
@@ -47,7 +47,7 @@ describe('a job of several prompts', () => {
       title: 'Probe',
       description: '',
       version: 1,
-      tier,
+      tier: tier as GenerativeTier,
       input: z.object({}),
       run: async (_, steps) => ({ result: await work(steps) }),
       show: () => '',
