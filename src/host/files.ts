@@ -68,18 +68,23 @@ class Reading {
     if (this.options.signal?.aborted) throw cancelledError();
     const name = this.#nameOf(path);
     const skip = (reason: string): void => void this.leftOut.push({ name, reason });
-    if (!chosen && isPassedBy(basename(path))) return skip('hidden or installed');
+    const { files } = this.options.limits ?? LIMITS;
+    const isPassedBy = (at: string): boolean => !chosen && PASSED_BY.test(basename(at));
+    if (isPassedBy(path)) return skip('hidden or installed');
+    // Folders are not looked into then: there may be any number of files in them.
+    if (this.sources.length >= files) return skip(`more than ${files} files`);
     try {
       const real = await realpath(path);
       if (!this.roots.some((root) => isInside(real, root.real))) {
         return skip('outside of the workspace');
       }
+      if (isPassedBy(real)) return skip('hidden or installed');
       if (this.#seen.has(real)) return;
       this.#seen.add(real);
-      const { size, ...found } = await kindOf(real);
-      if (found.isFolder) return await this.#takeFolder(path);
-      if (!found.isFile) return skip('not a file');
-      await this.#takeFile(path, real, name, size, skip);
+      const found = await stat(real);
+      if (found.isDirectory()) return await this.#takeFolder(path);
+      if (!found.isFile()) return skip('not a file');
+      await this.#takeFile(path, real, name, found.size, skip);
     } catch (thrown) {
       if (this.options.signal?.aborted) throw thrown;
       skip('could not be read');
@@ -98,8 +103,7 @@ class Reading {
     size: number,
     skip: (reason: string) => void,
   ): Promise<void> {
-    const { files, bytes } = this.options.limits ?? LIMITS;
-    if (this.sources.length >= files) return skip(`more than ${files} files`);
+    const { bytes } = this.options.limits ?? LIMITS;
     const unsaved = this.options.unsaved?.get(path) ?? this.options.unsaved?.get(real);
     const room = bytes - this.#bytes;
     const tooMuch = `more than ${megabytes(bytes)} in all`;
@@ -129,14 +133,8 @@ export function isInside(path: string, folder: string): boolean {
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
-function isPassedBy(name: string): boolean {
-  return name.startsWith('.') || name === 'node_modules';
-}
-
-async function kindOf(path: string) {
-  const found = await stat(path);
-  return { isFile: found.isFile(), isFolder: found.isDirectory(), size: found.size };
-}
+/** Names of what is hidden or installed. */
+const PASSED_BY = /^(\.|node_modules$)/;
 
 /** What bytes say as text; undefined: they are none. */
 export function textOf(bytes: Buffer): string | undefined {
@@ -153,6 +151,8 @@ export async function readEnd(
   path: string,
   most: number,
 ): Promise<{ bytes: Buffer; cut: boolean }> {
+  // Opening a pipe would wait for somebody who writes to it.
+  if (!(await stat(path)).isFile()) throw new Error('not a file');
   const handle = await open(path, 'r');
   try {
     const { size } = await handle.stat();

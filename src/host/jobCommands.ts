@@ -288,7 +288,7 @@ async function terminalSource(): Promise<LogSource> {
     await vscode.commands.executeCommand('workbench.action.terminal.copySelection');
     text = await clipboard.readText();
   } finally {
-    if (before !== '') await clipboard.writeText(before);
+    if ((await clipboard.readText()) !== before) await clipboard.writeText(before);
   }
   if (text.trim() !== '') return { text, name: 'the terminal' };
   throw new InternError({

@@ -87,10 +87,11 @@ describe('reading files', () => {
     await mkdir(join(root, 'node_modules'));
     await put('project/node_modules/dep.js', 'installed');
     await put('project/.env', 'KEY=1');
+    await symlink(join(root, '.env'), join(root, 'settings.txt'));
     const found = await read();
     assert.deepEqual(names(found), ['README.md', 'src/a.ts']);
     assert.deepEqual(leftOutLines(found.leftOut), [
-      'Left out (hidden or installed): .env, node_modules.',
+      'Left out (hidden or installed): .env, node_modules, settings.txt.',
     ]);
     assert.deepEqual(names(await read([join(root, '.env')])), ['.env']);
   });
@@ -122,7 +123,7 @@ describe('reading files', () => {
     const byNumber = await read([root], { limits: { files: 1, bytes: 1_000_000 } });
     assert.deepEqual(names(byNumber), ['README.md']);
     assert.deepEqual(leftOutLines(byNumber.leftOut), [
-      'Left out (more than 1 files): big.txt, src/a.ts.',
+      'Left out (more than 1 files): big.txt, src.',
     ]);
   });
 
@@ -168,5 +169,6 @@ describe('reading files', () => {
     assert.deepEqual([end.bytes.toString(), end.cut], ['third line\n', true]);
     const whole = await readEnd(path, 1_000);
     assert.deepEqual([whole.bytes.length, whole.cut], [34, false]);
+    await assert.rejects(readEnd(root, 1_000));
   });
 });
