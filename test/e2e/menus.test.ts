@@ -37,7 +37,7 @@ describe('the commands of jobs in menus', () => {
     return rows.join('\n');
   }
 
-  async function contextMenu(selector: string, text: string | RegExp): Promise<string> {
+  async function contextMenu(selector: string, text = ''): Promise<string> {
     await wb.page.locator(selector, { hasText: text }).first().click({ button: 'right' });
     const items = wb.page.locator('.monaco-menu .action-label');
     let seen = '';
@@ -47,6 +47,7 @@ describe('the commands of jobs in menus', () => {
       () => 'no menu opens',
     );
     await wb.page.keyboard.press('Escape');
+    await items.first().waitFor({ state: 'hidden' });
     return seen;
   }
 
@@ -73,5 +74,13 @@ describe('the commands of jobs in menus', () => {
     const ofFolder = await contextMenu(row, 'src');
     assert.match(ofFolder, /Ask About Files/);
     assert.doesNotMatch(ofFolder, /Triage/);
+  });
+
+  // The editor tells that menu nothing of the selection: its own Copy is always there too.
+  it('are in the menu of a terminal, and then in the palette', async () => {
+    await wb.runCommand('Terminal: Create New Terminal');
+    assert.match(await palette('Triage Terminal'), /Ollama Intern: Triage Terminal Selection/);
+    await wb.page.locator('.terminal .xterm-screen').first().waitFor({ state: 'visible' });
+    assert.match(await contextMenu('.terminal .xterm-screen'), /Triage Terminal Selection/);
   });
 });
