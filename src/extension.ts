@@ -7,6 +7,7 @@ import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
+import { JobCommands } from './host/jobCommands';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
 import { serverTokens } from './host/serverTokens';
@@ -87,6 +88,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       cloud,
       showDashboard: () => dashboard.show(),
     }),
+    ...new JobCommands(intern, answers).register(),
     { dispose: () => void intern.dispose() },
   );
   const { prewarm } = intern.config;

@@ -42,10 +42,17 @@ export {
   resolveConfig,
   type Settings,
 } from './config';
-export { type ErrorAction, type ErrorCode, InternError, toInternError } from './errors';
+export {
+  cancelledError,
+  type ErrorAction,
+  type ErrorCode,
+  InternError,
+  toInternError,
+} from './errors';
 export { hostLabel, isLoopback } from './address';
 export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+export { inferSchema, type Shape, whyNotShape } from './jobs/shape';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
 export { cloudBaseName, isCloudName, sameModel } from './ollama/names';

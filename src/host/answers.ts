@@ -25,6 +25,8 @@ export interface AnswerRequest<N extends JobName = JobName> {
   progress: string;
   /** For the button that leaves out what does not fit: `Summarize`. */
   task: string;
+  /** Sentences under the answer about what the job does not know of: files that were left out. */
+  notes?: readonly string[];
 }
 
 interface Answer {
@@ -77,21 +79,31 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     request: AnswerRequest<N>,
     overflow: 'refuse' | 'shorten' = 'refuse',
   ): Promise<Envelope<ResultOf<N>> | undefined> {
+    const [uri, answer] = this.#add(request, overflow);
+    const opened = this.#show(uri);
+    return this.#run(uri, answer, request, overflow, opened);
+  }
+
+  /** Opens a document with an answer that is already there. */
+  async present<N extends JobName>(
+    request: AnswerRequest<N>,
+    envelope: Envelope<ResultOf<N>>,
+  ): Promise<void> {
+    const [uri, answer] = this.#add(request, 'refuse');
+    fill(answer, envelope);
+    answer.running = false;
+    await this.#show(uri);
+  }
+
+  #add(request: AnswerRequest, overflow: Answer['overflow']): [vscode.Uri, Answer] {
     const uri = vscode.Uri.from({
       scheme: SCHEMES.answer,
       path: `/${request.title}`,
       query: String(++this.#count),
     });
-    const answer: Answer = {
-      request: request,
-      overflow,
-      text: '',
-      footer: 'starting',
-      running: true,
-    };
+    const answer: Answer = { request, overflow, text: '', footer: 'starting', running: true };
     this.#answers.set(uri.toString(), answer);
-    const opened = this.#show(uri);
-    return this.#run(uri, answer, request, overflow, opened);
+    return [uri, answer];
   }
 
   /** Runs the job of an answer document again, into the same document. */
@@ -134,8 +146,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
           this.#refresh(uri);
         },
       });
-      answer.text = (JOBS[request.job].show as (result: unknown) => string)(envelope.result);
-      answer.footer = envelopeLines(envelope).join('\n');
+      fill(answer, envelope);
       return envelope;
     } catch (thrown) {
       const error = toInternError(thrown);
@@ -186,6 +197,12 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
 }
 
 const RULE = '─'.repeat(24);
+
+function fill(answer: Answer, envelope: Envelope): void {
+  const { job, notes = [] } = answer.request;
+  answer.text = (JOBS[job].show as (result: unknown) => string)(envelope.result);
+  answer.footer = [...envelopeLines(envelope), ...notes].join('\n');
+}
 
 function stopped(answer: Answer): string {
   return answer.text ? 'Stopped by you. What stands above is incomplete.' : 'Stopped by you.';

@@ -22,7 +22,7 @@ interface Parts {
   showDashboard: () => void;
 }
 
-/** Registers every command but those of the draft preview, which belong to it. */
+/** Registers every command but those of the draft preview and those in `jobCommands.ts`. */
 export function registerCommands({
   intern,
   answers,

@@ -19,8 +19,17 @@ export interface Source {
   range?: vscode.Range;
 }
 
-/** The selected text of the active editor; with several selections, all of them in order. */
-export function selectedSource(): Source {
+const SUMMARIZE_FILE: ErrorAction = {
+  kind: 'run_command',
+  command: COMMANDS.summarizeFile,
+  title: 'Summarize File',
+};
+
+/**
+ * The selected text of the active editor; with several selections, all of them in order. Without one, the actions are
+ * what else can be done.
+ */
+export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
   const editor = vscode.window.activeTextEditor;
   if (!editor) {
     throw new InternError({
@@ -40,7 +49,7 @@ export function selectedSource(): Source {
       code: 'bad_input',
       message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
       hint: `Select the text in ${baseName(document.uri)} first.`,
-      actions: [{ kind: 'run_command', command: COMMANDS.summarizeFile, title: 'Summarize File' }],
+      actions,
     });
   }
   return { document, text, name: baseName(document.uri), range: ranges[0] };
@@ -48,28 +57,25 @@ export function selectedSource(): Source {
 
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
 export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
-  const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
-  if (!uri) {
-    throw new InternError({
-      code: 'bad_input',
-      message: 'No file is open.',
-      hint: 'Open a file first.',
-      actions: [OPEN_FILE],
-    });
-  }
+  const uri = fileUri(clicked);
   const name = baseName(uri);
   const document = await open(uri, name);
   const text = document.getText();
   if (text.includes('\0')) throw notText(name);
-  if (text.trim() === '') {
-    throw new InternError({
-      code: 'bad_input',
-      message: `${name} is empty.`,
-      hint: 'Write or open something first.',
-      actions: [OPEN_FILE],
-    });
-  }
+  if (text.trim() === '') throw isEmpty(name);
   return { document, text, name };
+}
+
+/** The file that was clicked, or the one in the active editor. */
+export function fileUri(clicked?: vscode.Uri): vscode.Uri {
+  const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
+  if (uri) return uri;
+  throw new InternError({
+    code: 'bad_input',
+    message: 'No file is open.',
+    hint: 'Open a file first.',
+    actions: [OPEN_FILE],
+  });
 }
 
 async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument> {
@@ -81,21 +87,34 @@ async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument>
       () => false,
     );
     if (exists) throw notText(name, cause);
-    throw new InternError({
-      code: 'bad_input',
-      message: `${name} cannot be read.`,
-      hint: 'It may have been moved or deleted.',
-      actions: [OPEN_FILE],
-      cause,
-    });
+    throw cannotRead(name, cause);
   }
 }
 
-function notText(name: string, cause?: unknown): InternError {
+export function cannotRead(name: string, cause: unknown): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${name} cannot be read.`,
+    hint: 'It may have been moved or deleted.',
+    actions: [OPEN_FILE],
+    cause,
+  });
+}
+
+export function isEmpty(name: string): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${name} is empty.`,
+    hint: 'Write or open something first.',
+    actions: [OPEN_FILE],
+  });
+}
+
+export function notText(name: string, cause?: unknown): InternError {
   return new InternError({
     code: 'bad_input',
     message: `${name} is not a text file.`,
-    hint: 'Only text can be summarized.',
+    hint: 'Only text can be worked on.',
     actions: [OPEN_FILE],
     cause,
   });

@@ -123,6 +123,18 @@ describe('what leaves the machine while the cloud is off', () => {
     await done;
   }
 
+  async function withLabels(command: string): Promise<void> {
+    stage.typed = 'bug, question';
+    await stage.file('classify.txt', TEXT, true);
+    await run(command);
+  }
+
+  async function withSchema(command: string): Promise<void> {
+    stage.typed = '{"type": "object", "properties": {"name": {"type": "string"}}}';
+    await stage.file('extract.txt', TEXT, true);
+    await withQuickPick(command);
+  }
+
   async function withLog(command: string): Promise<void> {
     await stage.api.intern.run('summarize_fast', { text: TEXT });
     await stage.api.intern.flush();
@@ -138,6 +150,27 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.summarizeFile]: async (id) => {
       await stage.file('file.txt', TEXT);
       await run(id);
+    },
+    [COMMANDS.classifySelection]: withLabels,
+    [COMMANDS.extractFromSelection]: withSchema,
+    [COMMANDS.extractFromFile]: withSchema,
+    [COMMANDS.triageSelection]: async (id) => {
+      await stage.file('selection.log', TEXT, true);
+      await run(id);
+    },
+    [COMMANDS.triageFile]: async (id) => {
+      await stage.file('file.log', TEXT);
+      await run(id);
+    },
+    [COMMANDS.triageTerminal]: run,
+    [COMMANDS.askFiles]: async (id) => {
+      stage.typed = 'What is it about?';
+      const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+      assert.ok(folder);
+      const file = vscode.Uri.joinPath(folder, 'ask.txt');
+      await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
+      await run(id, file);
+      await vscode.workspace.fs.delete(file);
     },
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,

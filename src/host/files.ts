@@ -1,0 +1,191 @@
+import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, isAbsolute, join, relative, sep } from 'node:path';
+import { cancelledError } from '../core';
+
+/** One of the files that a job reads. */
+export interface ReadFile {
+  /** The path, as it is shown. */
+  name: string;
+  text: string;
+}
+
+/** A file or folder that was not read, and why. */
+export interface LeftOut {
+  name: string;
+  reason: string;
+}
+
+export interface FilesRead {
+  sources: ReadFile[];
+  leftOut: LeftOut[];
+}
+
+export interface ReadOptions {
+  /** Nothing outside of these folders is read, wherever links point. */
+  roots: readonly string[];
+  /** What editors hold and did not save yet, by path. */
+  unsaved?: ReadonlyMap<string, string>;
+  limits?: { files: number; bytes: number };
+  signal?: AbortSignal;
+  onFile?: (name: string, read: number) => void;
+}
+
+export const LIMITS = { files: 500, bytes: 5_000_000 };
+
+/** Files, and those in folders and below, as text. Only cancelling rejects: what cannot be read is left out. */
+export async function readFiles(
+  paths: readonly string[],
+  options: ReadOptions,
+): Promise<FilesRead> {
+  const roots = await Promise.all(
+    options.roots.map(async (path) => ({ path, real: await realpath(path).catch(() => path) })),
+  );
+  const reading = new Reading(options, roots);
+  for (const path of paths) await reading.take(path, true);
+  return { sources: reading.sources, leftOut: reading.leftOut };
+}
+
+interface Root {
+  path: string;
+  /** Without links. */
+  real: string;
+}
+
+class Reading {
+  readonly sources: ReadFile[] = [];
+  readonly leftOut: LeftOut[] = [];
+  /** Links may lead to one place in several ways, and in circles. */
+  readonly #seen = new Set<string>();
+  #bytes = 0;
+
+  constructor(
+    private readonly options: ReadOptions,
+    private readonly roots: readonly Root[],
+  ) {}
+
+  /** A place that was not chosen itself, but found in a folder, is passed by when it is hidden or installed. */
+  async take(path: string, chosen: boolean): Promise<void> {
+    if (this.options.signal?.aborted) throw cancelledError();
+    const name = this.#nameOf(path);
+    const skip = (reason: string): void => void this.leftOut.push({ name, reason });
+    const { files } = this.options.limits ?? LIMITS;
+    const isPassedBy = (at: string): boolean => !chosen && PASSED_BY.test(basename(at));
+    if (isPassedBy(path)) return skip('hidden or installed');
+    // Folders are not looked into then: there may be any number of files in them.
+    if (this.sources.length >= files) return skip(`more than ${files} files`);
+    try {
+      const real = await realpath(path);
+      if (!this.roots.some((root) => isInside(real, root.real))) {
+        return skip('outside of the workspace');
+      }
+      if (isPassedBy(real)) return skip('hidden or installed');
+      if (this.#seen.has(real)) return;
+      this.#seen.add(real);
+      const found = await stat(real);
+      if (found.isDirectory()) return await this.#takeFolder(path);
+      if (!found.isFile()) return skip('not a file');
+      await this.#takeFile(path, real, name, found.size, skip);
+    } catch (thrown) {
+      if (this.options.signal?.aborted) throw thrown;
+      skip('could not be read');
+    }
+  }
+
+  async #takeFolder(path: string): Promise<void> {
+    const entries = await readdir(path);
+    for (const entry of entries.sort()) await this.take(join(path, entry), false);
+  }
+
+  async #takeFile(
+    path: string,
+    real: string,
+    name: string,
+    size: number,
+    skip: (reason: string) => void,
+  ): Promise<void> {
+    const { bytes } = this.options.limits ?? LIMITS;
+    const unsaved = this.options.unsaved?.get(path) ?? this.options.unsaved?.get(real);
+    const room = bytes - this.#bytes;
+    const tooMuch = `more than ${megabytes(bytes)} in all`;
+    if (unsaved === undefined && size > room) return skip(tooMuch);
+    const read = unsaved ?? textOf((await readEnd(real, room)).bytes);
+    if (read === undefined) return skip('not text');
+    if (read.trim() === '') return skip('empty');
+    const length = Buffer.byteLength(read);
+    if (length > room) return skip(tooMuch);
+    this.#bytes += length;
+    this.sources.push({ name, text: read });
+    this.options.onFile?.(name, this.sources.length);
+  }
+
+  /** Relative to its workspace folder, which is named when there are several. */
+  #nameOf(path: string): string {
+    const root = this.roots.find((one) => isInside(path, one.path));
+    if (!root) return basename(path);
+    const inner = relative(root.path, path).split(sep).join('/');
+    return this.roots.length > 1 ? `${basename(root.path)}/${inner}` : inner || basename(path);
+  }
+}
+
+/** Whether a path is a folder or lies below it. */
+export function isInside(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+/** Names of what is hidden or installed. */
+const PASSED_BY = /^(\.|node_modules$)/;
+
+/** What bytes say as text; undefined: they are none. */
+export function textOf(bytes: Buffer): string | undefined {
+  const encoding = UTF_16[bytes.subarray(0, 2).toString('hex')];
+  if (!encoding && bytes.includes(0)) return undefined;
+  return new TextDecoder(encoding ?? 'utf-8').decode(bytes);
+}
+
+/** By their byte order marks. */
+const UTF_16: Record<string, string> = { fffe: 'utf-16le', feff: 'utf-16be' };
+
+/** The end of a file, from the start of a line when there is more of it. */
+export async function readEnd(
+  path: string,
+  most: number,
+): Promise<{ bytes: Buffer; cut: boolean }> {
+  // Opening a pipe would wait for somebody who writes to it.
+  if (!(await stat(path)).isFile()) throw new Error('not a file');
+  const handle = await open(path, 'r');
+  try {
+    const { size } = await handle.stat();
+    const cut = size > most;
+    const start = cut ? size - most : 0;
+    const bytes = Buffer.alloc(Math.min(size, most));
+    let length = 0;
+    while (length < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, length, bytes.length - length, start + length);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+    const read = bytes.subarray(0, length);
+    return { bytes: cut ? read.subarray(read.indexOf('\n') + 1) : read, cut };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Names that are told of each kind. */
+const MOST_NAMES = 3;
+
+/** What was left out, in one sentence for each reason. */
+export function leftOutLines(leftOut: readonly LeftOut[]): string[] {
+  return [...new Set(leftOut.map(({ reason }) => reason))].map((reason) => {
+    const all = leftOut.filter((one) => one.reason === reason);
+    const names = all.slice(0, MOST_NAMES).map(({ name }) => name.replace(/\s+/g, ' '));
+    const more = all.length - names.length;
+    return `Left out (${reason}): ${names.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en-US')} more` : ''}.`;
+  });
+}
+
+/** `5 MB`. */
+export function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1_000_000).toLocaleString('en-US')} MB`;
+}

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type FilesRead,
+  isInside,
+  leftOutLines,
+  readEnd,
+  readFiles,
+  type ReadOptions,
+  textOf,
+} from '../../src/host/files';
+
+describe('reading files', () => {
+  let scratch: string;
+  let root: string;
+
+  beforeEach(async () => {
+    scratch = await realpath(await mkdtemp(join(tmpdir(), 'intern-files-')));
+    root = join(scratch, 'project');
+    await mkdir(join(root, 'src'), { recursive: true });
+    await put('project/README.md', 'Read me.\n');
+    await put('project/src/a.ts', 'export const a = 1;\n');
+    await put('secret.txt', 'the secret of the house\n');
+  });
+
+  afterEach(() => rm(scratch, { recursive: true, force: true }));
+
+  const put = (name: string, content: string | Uint8Array) =>
+    writeFile(join(scratch, name), content);
+  const read = (paths: string[] = [root], options: Partial<ReadOptions> = {}): Promise<FilesRead> =>
+    readFiles(paths, { roots: [root], ...options });
+  const names = ({ sources }: FilesRead) => sources.map(({ name }) => name);
+
+  it('takes folders and what is below, by their paths in the workspace', async () => {
+    const found = await read();
+    assert.deepEqual(names(found), ['README.md', 'src/a.ts']);
+    assert.equal(found.sources[1]?.text, 'export const a = 1;\n');
+    assert.deepEqual(found.leftOut, []);
+  });
+
+  it('names the folder when the workspace has several', async () => {
+    await mkdir(join(scratch, 'other'));
+    const found = await read([root], { roots: [root, join(scratch, 'other')] });
+    assert.deepEqual(names(found), ['project/README.md', 'project/src/a.ts']);
+  });
+
+  it('reads a file once, however often it was chosen', async () => {
+    const found = await read([join(root, 'src/a.ts'), root, join(root, 'src')]);
+    assert.deepEqual(names(found), ['src/a.ts', 'README.md']);
+  });
+
+  it('reads nothing outside of the workspace, not by a path and not by a link', async () => {
+    await symlink(join(scratch, 'secret.txt'), join(root, 'link.txt'));
+    await symlink(scratch, join(root, 'up'));
+    const found = await read([root, join(scratch, 'secret.txt'), join(root, '..', 'secret.txt')]);
+    assert.deepEqual(names(found), ['README.md', 'src/a.ts']);
+    assert.deepEqual(
+      found.leftOut.map(({ name, reason }) => [name, reason]),
+      [
+        ['link.txt', 'outside of the workspace'],
+        ['up', 'outside of the workspace'],
+        ['secret.txt', 'outside of the workspace'],
+        ['secret.txt', 'outside of the workspace'],
+      ],
+    );
+    assert.doesNotMatch(JSON.stringify(found), /secret of the house/);
+  });
+
+  it('follows links inside the workspace, in circles too, and reads each file once', async () => {
+    await symlink(root, join(root, 'src', 'circle'));
+    await symlink(join(root, 'src', 'a.ts'), join(root, 'b.ts'));
+    assert.deepEqual(names(await read()), ['README.md', 'b.ts']);
+  });
+
+  it('works in a workspace that is itself a link', async () => {
+    await symlink(root, join(scratch, 'alias'));
+    const alias = join(scratch, 'alias');
+    assert.deepEqual(names(await readFiles([alias], { roots: [alias] })), [
+      'README.md',
+      'src/a.ts',
+    ]);
+  });
+
+  it('passes by what is hidden or installed, unless it was chosen itself', async () => {
+    await mkdir(join(root, 'node_modules'));
+    await put('project/node_modules/dep.js', 'installed');
+    await put('project/.env', 'KEY=1');
+    await symlink(join(root, '.env'), join(root, 'settings.txt'));
+    const found = await read();
+    assert.deepEqual(names(found), ['README.md', 'src/a.ts']);
+    assert.deepEqual(leftOutLines(found.leftOut), [
+      'Left out (hidden or installed): .env, node_modules, settings.txt.',
+    ]);
+    assert.deepEqual(names(await read([join(root, '.env')])), ['.env']);
+  });
+
+  it('says of binary, empty and missing files that they are left out', async () => {
+    await put('project/picture.png', Buffer.from([0x89, 0x50, 0, 0]));
+    await put('project/nothing.txt', ' \n');
+    const found = await read([root, join(root, 'gone.ts')]);
+    assert.deepEqual(
+      found.leftOut.map(({ name, reason }) => `${name}: ${reason}`),
+      ['nothing.txt: empty', 'picture.png: not text', 'gone.ts: could not be read'],
+    );
+  });
+
+  it('prefers what an editor did not save yet', async () => {
+    const unsaved = new Map([[join(root, 'src/a.ts'), 'export const a = 2;\n']]);
+    const found = await read([root], { unsaved });
+    assert.equal(found.sources[1]?.text, 'export const a = 2;\n');
+  });
+
+  it('stops at the limits, and takes what is small enough all the same', async () => {
+    await put('project/big.txt', 'x'.repeat(2_000));
+    const bySize = await read([root], { limits: { files: 500, bytes: 1_000 } });
+    assert.deepEqual(names(bySize), ['README.md', 'src/a.ts']);
+    assert.deepEqual(
+      bySize.leftOut.map(({ name }) => name),
+      ['big.txt'],
+    );
+    const byNumber = await read([root], { limits: { files: 1, bytes: 1_000_000 } });
+    assert.deepEqual(names(byNumber), ['README.md']);
+    assert.deepEqual(leftOutLines(byNumber.leftOut), [
+      'Left out (more than 1 files): big.txt, src.',
+    ]);
+  });
+
+  it('ends when it is cancelled', async () => {
+    const controller = new AbortController();
+    const reading = read([root], {
+      signal: controller.signal,
+      onFile: () => controller.abort(),
+    });
+    await assert.rejects(reading, { code: 'cancelled' });
+  });
+
+  it('tells three names of each reason, and how many more there are', () => {
+    const leftOut = Array.from({ length: 1_205 }, (_, n) => ({
+      name: `${n}.png`,
+      reason: 'not text',
+    }));
+    assert.deepEqual(leftOutLines([...leftOut, { name: 'a\nb', reason: 'empty' }]), [
+      'Left out (not text): 0.png, 1.png, 2.png and 1,202 more.',
+      'Left out (empty): a b.',
+    ]);
+  });
+
+  it('knows what is inside a folder', () => {
+    assert.ok(isInside('/a/b', '/a'));
+    assert.ok(isInside('/a', '/a'));
+    assert.ok(isInside('/a/..b', '/a'));
+    assert.ok(!isInside('/ab', '/a'));
+    assert.ok(!isInside('/', '/a'));
+  });
+
+  it('understands texts of two bytes a character by their marks', () => {
+    assert.equal(textOf(Buffer.from('\ufeffhé', 'utf16le')), 'hé');
+    assert.equal(textOf(Buffer.from('\ufeffhé', 'utf16le').swap16()), 'hé');
+    assert.equal(textOf(Buffer.from('\ufeffhé')), 'hé');
+    assert.equal(textOf(Buffer.from([0x68, 0, 0x69])), undefined);
+  });
+
+  it('reads the end of a file that is too long from the start of a line', async () => {
+    await put('project/long.log', 'first line\nsecond line\nthird line\n');
+    const path = join(root, 'long.log');
+    const end = await readEnd(path, 15);
+    assert.deepEqual([end.bytes.toString(), end.cut], ['third line\n', true]);
+    const whole = await readEnd(path, 1_000);
+    assert.deepEqual([whole.bytes.length, whole.cut], [34, false]);
+    await assert.rejects(readEnd(root, 1_000));
+  });
+});
