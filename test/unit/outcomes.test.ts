@@ -193,6 +193,18 @@ const MODELS: Record<keyof Servers, string> = {
 describe('the table of outcomes', () => {
   const stage = Stage.forEach();
 
+  it('has a token that a gateway must not get, with the setting of its address', async () => {
+    const local = await stage().serve();
+    const gateway = 'http://gateway.example';
+    const intern = stage().hire(local, { gateway: { host: gateway } });
+    intern.setToken(gateway, 'a-token');
+    const model = `gateway/${GATEWAY_MODEL}`;
+    const error = await failure(intern.run('summarize_fast', { text: TEXT }, { model }));
+    assert.match(error.message, /is not sent over plain HTTP/);
+    const setting = 'ollamaIntern.gateway.host';
+    assert.deepEqual(error.actions, [{ kind: 'open_setting', setting }]);
+  });
+
   it('makes up no count of tokens where nobody counted them', async () => {
     const local = await stage().serve();
     const gateway = await stage().serveGateway();
