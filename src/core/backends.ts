@@ -386,7 +386,7 @@ export class Backends {
     setting: 'host' | 'gateway.host',
     extra: NetworkConfig['headers'],
   ): ReturnType<Tokens['headers']> {
-    const headers = await this.#tokens.headers(host, extra);
+    const headers = await this.#tokens.headers(host, extra, `ollamaIntern.${setting}`);
     if (isCloudHost(host) && !this.isAllowed('cloud')) throw cloudHostError(host, setting);
     return headers;
   }

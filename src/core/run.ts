@@ -71,8 +71,9 @@ export class Run {
   #isFree = true;
   #degradeReason: DegradeReason | undefined;
   #calls = 0;
-  #tokensIn = 0;
-  #tokensOut = 0;
+  /** undefined: a server did not count, as the next. */
+  #tokensIn: number | undefined = 0;
+  #tokensOut: number | undefined = 0;
   #outputMs = 0;
   #queuedMs = 0;
   #loadMs = 0;
@@ -347,8 +348,8 @@ export class Run {
     if (target.tier !== 'embed' || this.job.tier === 'embed') this.#last = routed;
     this.#degradeReason ??= routed.degrade_reason;
     this.#attempts.push(...routed.attempts);
-    this.#tokensIn += answer.prompt_tokens;
-    this.#tokensOut += answer.output_tokens;
+    this.#tokensIn = plus(this.#tokensIn, answer.prompt_tokens);
+    if (target.tier !== 'embed') this.#tokensOut = plus(this.#tokensOut, answer.output_tokens);
     this.#outputMs += answer.output_ms;
     this.#queuedMs += routed.queued_ms;
     this.#loadMs += routed.load_ms;
@@ -444,7 +445,9 @@ export class Run {
       load_ms: this.#loadMs,
       first_token_ms: this.#calls === 1 ? last?.first_token_ms : undefined,
       tokens_per_second:
-        this.#outputMs > 0 ? round1((this.#tokensOut / this.#outputMs) * 1000) : undefined,
+        this.#tokensOut !== undefined && this.#outputMs > 0
+          ? round1((this.#tokensOut / this.#outputMs) * 1000)
+          : undefined,
       num_ctx: last?.numCtx,
       ...((truncated || this.#wasCut) && { truncated: true }),
       done_reason: last?.answer.done_reason || undefined,
@@ -452,6 +455,11 @@ export class Run {
       warnings,
     };
   }
+}
+
+/** No text has no tokens: 0 means that nobody counted. */
+function plus(total: number | undefined, tokens: number): number | undefined {
+  return total === undefined || tokens === 0 ? undefined : total + tokens;
 }
 
 function charsOf(texts: string[]): number {

@@ -80,11 +80,9 @@ describe('the product on a real model', function () {
     assert.equal(streamed.trim(), envelope.result.summary);
     assert.ok(pieces > 3, 'it came in pieces');
     assert.ok(phases.has('reading') && phases.has('writing'));
-    assert.ok(
-      envelope.tokens_in > 150 && envelope.tokens_in < 600,
-      `${envelope.tokens_in} tokens in`,
-    );
-    assert.ok(envelope.tokens_out >= 4 && envelope.tokens_out <= 100);
+    const { tokens_in: tokensIn = 0, tokens_out: tokensOut = 0 } = envelope;
+    assert.ok(tokensIn > 150 && tokensIn < 600, `${tokensIn} tokens in`);
+    assert.ok(tokensOut >= 4 && tokensOut <= 100);
     assert.ok(envelope.elapsed_ms >= (envelope.first_token_ms ?? 0));
     assert.ok((envelope.tokens_per_second ?? 0) > 0);
     assert.ok(['stop', 'length'].includes(envelope.done_reason ?? ''));
@@ -119,7 +117,7 @@ describe('the product on a real model', function () {
       { overflow: 'shorten' },
     );
     assert.equal(envelope.truncated, true);
-    assert.ok(envelope.tokens_in <= 2048, `${envelope.tokens_in} tokens`);
+    assert.ok((envelope.tokens_in ?? Infinity) <= 2048, `${envelope.tokens_in} tokens`);
   });
 
   it('stops when it is told to, and the model is free for the next call', async () => {

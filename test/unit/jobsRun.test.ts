@@ -51,7 +51,7 @@ describe('every job on a server', () => {
       assert.equal(envelope.job, name);
       assert.equal(envelope.tier_used, job.tier);
       assert.equal(envelope.backend, 'local');
-      assert.ok(envelope.tokens_in > 0);
+      assert.ok((envelope.tokens_in ?? 0) > 0);
       const text = (job.show as (result: unknown) => string)(envelope.result);
       assert.equal(typeof text, 'string');
       assert.doesNotMatch(JSON.stringify(lines), /limiter admits two calls|database refused/);

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import type { Backend, Envelope, Intern, InternError, LogLine, Settings } from '../../src/core';
+import {
+  type Backend,
+  type Envelope,
+  envelopeLine,
+  type Intern,
+  type InternError,
+  type LogLine,
+  type Settings,
+} from '../../src/core';
 import { CLOUD_KEY } from '../support/ollama/cloud';
 import { GATEWAY_MODEL, gatewayFaults } from '../support/gateway/server';
 import { type Fault, faults, type OllamaServer } from '../support/ollama/server';
@@ -184,6 +192,30 @@ const MODELS: Record<keyof Servers, string> = {
 
 describe('the table of outcomes', () => {
   const stage = Stage.forEach();
+
+  it('has a token that a gateway must not get, with the setting of its address', async () => {
+    const local = await stage().serve();
+    const gateway = 'http://gateway.example';
+    const intern = stage().hire(local, { gateway: { host: gateway } });
+    intern.setToken(gateway, 'a-token');
+    const model = `gateway/${GATEWAY_MODEL}`;
+    const error = await failure(intern.run('summarize_fast', { text: TEXT }, { model }));
+    assert.match(error.message, /is not sent over plain HTTP/);
+    const setting = 'ollamaIntern.gateway.host';
+    assert.deepEqual(error.actions, [{ kind: 'open_setting', setting }]);
+  });
+
+  it('makes up no count of tokens where nobody counted them', async () => {
+    const local = await stage().serve();
+    const gateway = await stage().serveGateway();
+    gateway.refusesStreamOptions = true;
+    const intern = stage().hire(local, { gateway: { host: gateway.url } });
+    const model = `gateway/${GATEWAY_MODEL}`;
+    const envelope = await intern.run('summarize_fast', { text: TEXT }, { model });
+    assert.deepEqual([envelope.tokens_in, envelope.tokens_out], [undefined, undefined]);
+    assert.doesNotMatch(envelopeLine(envelope), /token/);
+    assert.ok(!JSON.stringify((await stage().logged(intern)).at(-1)).includes('tokens_'));
+  });
 
   for (const { first, then, wire, settings } of SIDES) {
     describe(`of the ${first}, before the ${then}`, () => {

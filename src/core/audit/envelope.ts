@@ -41,8 +41,9 @@ export interface Envelope<R = unknown> {
   model: string;
   hardware_profile: string;
   backend: Backend;
-  tokens_in: number;
-  tokens_out: number;
+  /** As the server counted them, as the next: not every gateway does. */
+  tokens_in?: number;
+  tokens_out?: number;
   /** From the call to the answer, with queue and load. */
   elapsed_ms: number;
   /** null where there is no such thing (cloud) or it could not be read. */
@@ -90,8 +91,11 @@ export function envelopeLine(envelope: Envelope): string {
       ? `${envelope.backend}, degraded${envelope.degrade_reason ? `: ${envelope.degrade_reason}` : ''}`
       : envelope.backend,
     envelope.model,
-    formatTokens(envelope.tokens_in, envelope.tokens_out),
   ];
+  const { tokens_in: tokensIn, tokens_out: tokensOut } = envelope;
+  if (tokensIn !== undefined && tokensOut !== undefined) {
+    parts.push(formatTokens(tokensIn, tokensOut));
+  }
   if (envelope.tokens_per_second !== undefined) {
     parts.push(`${formatRate(envelope.tokens_per_second)} tok/s`);
   }

@@ -54,9 +54,11 @@ export class Tokens {
   async headers(
     baseUrl: string,
     extra: Readonly<Record<string, string>>,
+    /** Of the address. */
+    setting = 'ollamaIntern.host',
   ): Promise<{ headers: Record<string, string>; token: string | undefined }> {
     const token = await this.of(baseUrl);
-    if (token !== undefined && !mayCarryToken(baseUrl)) throw insecureToken(baseUrl);
+    if (token !== undefined && !mayCarryToken(baseUrl)) throw insecureToken(baseUrl, setting);
     const entries = Object.entries(extra);
     const placed = entries.some(([, value]) => value.includes(TOKEN_PLACEHOLDER));
     const named = entries.some(([name]) => name.toLowerCase() === 'authorization');
@@ -131,11 +133,11 @@ function badToken(): InternError {
   });
 }
 
-export function insecureToken(baseUrl: string): InternError {
+function insecureToken(baseUrl: string, setting: string): InternError {
   return new InternError({
     code: 'config',
     message: `The token for ${hostLabel(baseUrl)} is not sent over plain HTTP, where others can read it.`,
     hint: 'Use an https address, or clear the token.',
-    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.host' }],
+    actions: [{ kind: 'open_setting', setting }],
   });
 }
