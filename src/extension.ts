@@ -3,12 +3,14 @@ import { type ConfigProblem, createIntern, type Intern } from './core';
 import { Answers } from './host/answers';
 import { Cloud, followCloudContext } from './host/cloud';
 import { cloudKeys } from './host/cloudKeys';
+import { registerChangeCommands } from './host/changeCommands';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
+import { ReviewDiagnostics } from './host/review';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
@@ -35,6 +37,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const drafts = new Drafts(intern);
   const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
+  const review = new ReviewDiagnostics();
   const cloud = new Cloud(intern, keys, notifications);
   const run = (command: string, ...args: unknown[]): void =>
     void vscode.commands.executeCommand(command, ...args);
@@ -59,6 +62,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     logDocuments,
     dashboard,
     notifications,
+    review,
     new StatusBar(intern),
     tokens.follow(intern),
     keys.follow(intern),
@@ -87,6 +91,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       cloud,
       showDashboard: () => dashboard.show(),
     }),
+    ...registerChangeCommands({ intern, answers, review }),
     { dispose: () => void intern.dispose() },
   );
   const { prewarm } = intern.config;

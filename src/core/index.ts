@@ -43,6 +43,8 @@ export {
 } from './config';
 export { type ErrorAction, type ErrorCode, InternError, toInternError } from './errors';
 export { hostLabel, isLoopback } from './address';
+export type { Finding } from './jobs/codeReview';
+export { parseDiff, pathOf } from './jobs/diff';
 export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';

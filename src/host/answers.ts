@@ -25,6 +25,10 @@ export interface AnswerRequest<N extends JobName = JobName> {
   progress: string;
   /** For the button that leaves out what does not fit: `Summarize`. */
   task: string;
+  /** What a person should know about the input, under the answer. */
+  notes?: string[];
+  /** Called with each answer, also when the job is run again. */
+  onResult?(result: ResultOf<N>): void;
 }
 
 interface Answer {
@@ -135,7 +139,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
         },
       });
       answer.text = (JOBS[request.job].show as (result: unknown) => string)(envelope.result);
-      answer.footer = envelopeLines(envelope).join('\n');
+      answer.footer = [...envelopeLines(envelope), ...(request.notes ?? [])].join('\n');
+      request.onResult?.(envelope.result);
       return envelope;
     } catch (thrown) {
       const error = toInternError(thrown);

@@ -32,6 +32,10 @@ export const COMMANDS = {
   disableCloud: 'ollamaIntern.disableCloud',
   retryCloud: 'ollamaIntern.retryCloud',
   openSettings: 'ollamaIntern.openSettings',
+  writeCommitMessage: 'ollamaIntern.writeCommitMessage',
+  reviewChanges: 'ollamaIntern.reviewChanges',
+  clearReview: 'ollamaIntern.clearReview',
+  changeBrief: 'ollamaIntern.changeBrief',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -71,6 +75,7 @@ export const SETTINGS = {
   fallbacks: 'fallbacks',
   caFile: 'network.caFile',
   headers: 'network.headers',
+  commitConventional: 'commit.conventional',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -89,4 +94,6 @@ export const CONTEXTS = {
   cloudOn: 'ollamaIntern.cloudOn',
   /** The cloud is left alone after failures, or has no key that works. */
   cloudPaused: 'ollamaIntern.cloudPaused',
+  /** Findings of a review stand at their lines. */
+  reviewShown: 'ollamaIntern.reviewShown',
 } as const;

@@ -3,9 +3,11 @@ import { ChildProcess } from 'node:child_process';
 import dns from 'node:dns';
 import http from 'node:http';
 import net from 'node:net';
+import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, EXTENSION_ID, SCHEMES } from '../../src/host/ids';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
+import { choosing, TestRepository } from './repository';
 import { eventually, Stage } from './support';
 
 /** TEST-NET-1: an address that nobody has. */
@@ -29,9 +31,11 @@ class Recorder {
     this.#patch(dns, 'resolve', ([name]) => hosts.push(String(name)));
     this.#patch(dns.promises, 'lookup', ([name]) => hosts.push(String(name)));
     this.#patch(ChildProcess.prototype, 'spawn', ([options]) => {
-      // Other extensions live in this process too.
-      const isOurs = new Error().stack?.includes(productPath);
-      if (isOurs) programs.push((options as { file: string }).file);
+      // Other extensions live in this process too, the one for Git among them: who is nearest started it.
+      const lines = new Error().stack?.split('\n') ?? [];
+      const starter = lines.find((line) => /[\\/]dist[\\/]/.test(line));
+      if (starter?.includes(join(productPath, 'dist')))
+        programs.push((options as { file: string }).file);
     });
   }
 
@@ -129,6 +133,17 @@ describe('what leaves the machine while the cloud is off', () => {
     await withQuickPick(command);
   }
 
+  async function withChange(command: string): Promise<void> {
+    const repository = await TestRepository.open(stage.folder, { 'calls.txt': 'one\n' });
+    await stage.file('calls.txt', TEXT);
+    await repository.git('add', '.');
+    const undo = choosing(['Staged Changes']);
+    await run(command);
+    undo();
+    await repository.close();
+    assert.ok(stage.server.requests.some(({ path }) => path === '/api/chat'));
+  }
+
   /** How each command is run: one that is new has to be added here. */
   const COMMAND_RUNS: Record<CommandId, (id: string) => PromiseLike<unknown>> = {
     [COMMANDS.summarizeSelection]: async (id) => {
@@ -176,6 +191,10 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.disableCloud]: run,
     [COMMANDS.retryCloud]: run,
     [COMMANDS.openSettings]: run,
+    [COMMANDS.writeCommitMessage]: withChange,
+    [COMMANDS.reviewChanges]: withChange,
+    [COMMANDS.clearReview]: run,
+    [COMMANDS.changeBrief]: withChange,
   };
 
   it('is known for every command', () => {
