@@ -28,6 +28,7 @@ export {
   residencyText,
   type Surface,
 } from './audit/envelope';
+export { type ArtifactEntry, ArtifactStore } from './artifacts/store';
 export type { BackendStatus } from './backends';
 export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
 export { LOG_KINDS, type LogKind } from './audit/log';
@@ -38,6 +39,7 @@ export {
   type Config,
   type Environment,
   type NetworkSettings,
+  expandHome,
   resolveConfig,
   type Settings,
 } from './config';

@@ -83,7 +83,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   ): Promise<Envelope<ResultOf<N>> | undefined> {
     const uri = vscode.Uri.from({
       scheme: SCHEMES.answer,
-      path: `/${request.title}`,
+      // The name of the document: a slash would end it.
+      path: `/${request.title.replaceAll('/', '∕')}`,
       query: String(++this.#count),
     });
     const answer: Answer = {

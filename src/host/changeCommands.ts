@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
-import { type Intern, toInternError } from '../core';
-import { showError } from './actions';
+import type { Intern } from '../core';
 import type { Answers } from './answers';
+import { orError, withRemedies } from './errors';
 import {
   type Change,
   chooseChange,
@@ -11,6 +11,7 @@ import {
   recentSubjects,
   type Repository,
   stagedChange,
+  titleOf,
   workingTreeChange,
 } from './git';
 import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
@@ -35,61 +36,33 @@ export function registerChangeCommands({ intern, answers, review }: Parts): vsco
         if (repository) await writeCommitMessage(intern, repository);
       }),
     ),
-    register(COMMANDS.reviewChanges, () =>
-      withChange('Review Changes', (change) => {
-        review.clear();
-        return answers.start({
-          job: 'code_review',
-          input: { diff: change.diff },
-          title: `Review of ${titleOf(change)}`,
-          progress: `Reviewing ${titleOf(change)}`,
-          task: 'Review',
-          notes: change.notes,
-          onResult: ({ findings }) => void review.show(change, findings),
-        });
-      }),
-    ),
+    register(COMMANDS.reviewChanges, async () => {
+      const change = await orError(async () => {
+        const repository = await chooseRepository();
+        return repository && chooseChange(repository, 'Review Changes');
+      });
+      if (change) await reviewChange(change, answers, review);
+    }),
     register(COMMANDS.clearReview, () => review.clear()),
-    register(COMMANDS.changeBrief, () =>
-      withChange('Change Brief', (change) =>
-        answers.start({
-          job: 'change_brief',
-          input: { diff: change.diff },
-          title: `Brief of ${titleOf(change)}`,
-          progress: `Writing a brief of ${titleOf(change)}`,
-          task: 'Brief',
-          notes: change.notes,
-        }),
-      ),
-    ),
   ];
 }
 
-/** Shows what goes wrong before an answer begins. */
-export async function orError<T>(task: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await task();
-  } catch (thrown) {
-    void showError(toInternError(thrown), '');
-    return undefined;
-  }
-}
-
-/** Lets a person choose a change, and works on it. */
-export async function withChange<T>(
-  title: string,
-  run: (change: Change) => Promise<T>,
-): Promise<T | undefined> {
-  const change = await orError(async () => {
-    const repository = await chooseRepository();
-    return repository && chooseChange(repository, title);
+async function reviewChange(
+  change: Change,
+  answers: Answers,
+  review: ReviewDiagnostics,
+): Promise<void> {
+  review.clear();
+  const name = titleOf(change);
+  await answers.start({
+    job: 'code_review',
+    input: { diff: change.diff },
+    title: `Review of ${name}`,
+    progress: `Reviewing ${name}`,
+    task: 'Review',
+    notes: change.notes,
+    onResult: ({ findings }) => void review.show(change, findings),
   });
-  return change && run(change);
-}
-
-/** Without slashes: an answer's title is the name of its document. */
-export function titleOf({ what, repository }: Change): string {
-  return `${what}, ${nameOf(repository)}`.replaceAll('/', '∕');
 }
 
 async function writeCommitMessage(intern: Intern, repository: Repository): Promise<void> {
@@ -135,21 +108,4 @@ async function offerMessage({ inputBox }: Repository, message: string): Promise<
   }
   inputBox.value = message;
   return true;
-}
-
-/** Runs a job until it succeeds, or a person has had enough of its errors. */
-export async function withRemedies<T>(
-  task: string,
-  run: (overflow: 'refuse' | 'shorten') => Promise<T>,
-): Promise<T | undefined> {
-  let overflow: 'refuse' | 'shorten' = 'refuse';
-  for (;;) {
-    try {
-      return await run(overflow);
-    } catch (thrown) {
-      const remedy = await showError(toInternError(thrown), task);
-      if (!remedy) return undefined;
-      if (remedy === 'shorten') overflow = 'shorten';
-    }
-  }
 }

@@ -86,6 +86,11 @@ export function nameOf({ rootUri }: Repository): string {
   return rootUri.path.split('/').filter(Boolean).at(-1) ?? rootUri.path;
 }
 
+/** Which change, in which repository. */
+export function titleOf({ what, repository }: Change): string {
+  return `${what}, ${nameOf(repository)}`;
+}
+
 export async function stagedChange(repository: Repository): Promise<Change | undefined> {
   const diff = await repository.diff(true);
   return diff.trim() ? { repository, what: 'staged changes', diff, notes: [] } : undefined;

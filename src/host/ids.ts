@@ -36,6 +36,11 @@ export const COMMANDS = {
   reviewChanges: 'ollamaIntern.reviewChanges',
   clearReview: 'ollamaIntern.clearReview',
   changeBrief: 'ollamaIntern.changeBrief',
+  incidentBrief: 'ollamaIntern.incidentBrief',
+  repositoryBrief: 'ollamaIntern.repositoryBrief',
+  changePack: 'ollamaIntern.changePack',
+  incidentPack: 'ollamaIntern.incidentPack',
+  repositoryPack: 'ollamaIntern.repositoryPack',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -76,6 +81,7 @@ export const SETTINGS = {
   caFile: 'network.caFile',
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
+  artifactFolder: 'artifactFolder',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 

@@ -144,6 +144,27 @@ describe('what leaves the machine while the cloud is off', () => {
     assert.ok(stage.server.requests.some(({ path }) => path === '/api/chat'));
   }
 
+  async function withOpenFile(command: string): Promise<void> {
+    await stage.file('app.log', TEXT);
+    await run(command);
+  }
+
+  async function withProject(command: string): Promise<void> {
+    const [folder] = vscode.workspace.workspaceFolders ?? [];
+    assert.ok(folder);
+    const readme = vscode.Uri.joinPath(folder.uri, 'README.md');
+    await vscode.workspace.fs.writeFile(readme, new TextEncoder().encode(TEXT));
+    await run(command);
+    await vscode.workspace.fs.delete(readme);
+  }
+
+  const withPack = (perform: (command: string) => Promise<void>) => async (command: string) => {
+    await stage.set({ artifactFolder: join(stage.folder, 'artifacts') });
+    await perform(command);
+    await stage.set({ artifactFolder: undefined });
+    assert.match(stage.shown.at(-1)?.text ?? '', /^Kept as /);
+  };
+
   /** How each command is run: one that is new has to be added here. */
   const COMMAND_RUNS: Record<CommandId, (id: string) => PromiseLike<unknown>> = {
     [COMMANDS.summarizeSelection]: async (id) => {
@@ -195,6 +216,11 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.reviewChanges]: withChange,
     [COMMANDS.clearReview]: run,
     [COMMANDS.changeBrief]: withChange,
+    [COMMANDS.changePack]: withPack(withChange),
+    [COMMANDS.incidentBrief]: withOpenFile,
+    [COMMANDS.incidentPack]: withPack(withOpenFile),
+    [COMMANDS.repositoryBrief]: withProject,
+    [COMMANDS.repositoryPack]: withPack(withProject),
   };
 
   it('is known for every command', () => {
