@@ -3,6 +3,7 @@ import { type ConfigProblem, createIntern, type Intern } from './core';
 import { Answers } from './host/answers';
 import { Cloud, followCloudContext } from './host/cloud';
 import { cloudKeys } from './host/cloudKeys';
+import { registerArtifactCommands } from './host/artifacts';
 import { registerBriefCommands } from './host/briefCommands';
 import { registerChangeCommands } from './host/changeCommands';
 import { registerCommands } from './host/commands';
@@ -92,6 +93,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       cloud,
       showDashboard: () => dashboard.show(),
     }),
+    ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
     ...registerChangeCommands({ intern, answers, review }),
     { dispose: () => void intern.dispose() },

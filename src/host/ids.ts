@@ -41,6 +41,7 @@ export const COMMANDS = {
   changePack: 'ollamaIntern.changePack',
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
+  openArtifact: 'ollamaIntern.openArtifact',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 

@@ -221,6 +221,12 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.incidentPack]: withPack(withOpenFile),
     [COMMANDS.repositoryBrief]: withProject,
     [COMMANDS.repositoryPack]: withPack(withProject),
+    [COMMANDS.openArtifact]: withPack(async (id) => {
+      await withOpenFile(COMMANDS.incidentPack);
+      const undo = choosing([/./, 'Open']);
+      await run(id);
+      undo();
+    }),
   };
 
   it('is known for every command', () => {
