@@ -3,6 +3,9 @@ import { type ConfigProblem, createIntern, type Intern } from './core';
 import { Answers } from './host/answers';
 import { Cloud, followCloudContext } from './host/cloud';
 import { cloudKeys } from './host/cloudKeys';
+import { registerArtifactCommands } from './host/artifacts';
+import { registerBriefCommands } from './host/briefCommands';
+import { registerChangeCommands } from './host/changeCommands';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
@@ -10,6 +13,7 @@ import { COMMANDS } from './host/ids';
 import { JobCommands } from './host/jobCommands';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
+import { ReviewDiagnostics } from './host/review';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
@@ -36,6 +40,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const drafts = new Drafts(intern);
   const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
+  const review = new ReviewDiagnostics();
   const cloud = new Cloud(intern, keys, notifications);
   const run = (command: string, ...args: unknown[]): void =>
     void vscode.commands.executeCommand(command, ...args);
@@ -60,6 +65,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     logDocuments,
     dashboard,
     notifications,
+    review,
     new StatusBar(intern),
     tokens.follow(intern),
     keys.follow(intern),
@@ -89,6 +95,9 @@ export function activate(context: vscode.ExtensionContext): Api {
       showDashboard: () => dashboard.show(),
     }),
     ...new JobCommands(intern, answers).register(),
+    ...registerArtifactCommands(),
+    ...registerBriefCommands({ intern, answers }),
+    ...registerChangeCommands({ intern, answers, review }),
     { dispose: () => void intern.dispose() },
   );
   const { prewarm } = intern.config;

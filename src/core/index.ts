@@ -29,6 +29,7 @@ export {
   residencyText,
   type Surface,
 } from './audit/envelope';
+export { type ArtifactEntry, ArtifactStore } from './artifacts/store';
 export type { BackendStatus } from './backends';
 export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
 export { LOG_KINDS, type LogKind } from './audit/log';
@@ -39,6 +40,7 @@ export {
   type Config,
   type Environment,
   type NetworkSettings,
+  expandHome,
   resolveConfig,
   type Settings,
 } from './config';
@@ -50,6 +52,8 @@ export {
   toInternError,
 } from './errors';
 export { hostLabel, isLoopback } from './address';
+export type { Finding } from './jobs/codeReview';
+export { parseDiff, pathOf } from './jobs/diff';
 export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 export { inferSchema, type Shape, whyNotShape } from './jobs/shape';

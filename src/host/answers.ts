@@ -25,8 +25,10 @@ export interface AnswerRequest<N extends JobName = JobName> {
   progress: string;
   /** For the button that leaves out what does not fit: `Summarize`. */
   task: string;
-  /** Sentences under the answer about what the job does not know of: files that were left out. */
+  /** What a person should know about the input, under the answer. */
   notes?: readonly string[];
+  /** Called with each answer, also when the job is run again. */
+  onResult?(result: ResultOf<N>): void;
 }
 
 interface Answer {
@@ -98,7 +100,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   #add(request: AnswerRequest, overflow: Answer['overflow']): [vscode.Uri, Answer] {
     const uri = vscode.Uri.from({
       scheme: SCHEMES.answer,
-      path: `/${request.title}`,
+      // The name of the document: a slash would end it.
+      path: `/${request.title.replaceAll('/', '∕')}`,
       query: String(++this.#count),
     });
     const answer: Answer = { request, overflow, text: '', footer: 'starting', running: true };
@@ -146,7 +149,9 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
           this.#refresh(uri);
         },
       });
-      fill(answer, envelope);
+      answer.text = (JOBS[request.job].show as (result: unknown) => string)(envelope.result);
+      answer.footer = [...envelopeLines(envelope), ...(request.notes ?? [])].join('\n');
+      request.onResult?.(envelope.result);
       return envelope;
     } catch (thrown) {
       const error = toInternError(thrown);

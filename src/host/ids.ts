@@ -39,6 +39,16 @@ export const COMMANDS = {
   disableCloud: 'ollamaIntern.disableCloud',
   retryCloud: 'ollamaIntern.retryCloud',
   openSettings: 'ollamaIntern.openSettings',
+  writeCommitMessage: 'ollamaIntern.writeCommitMessage',
+  reviewChanges: 'ollamaIntern.reviewChanges',
+  clearReview: 'ollamaIntern.clearReview',
+  changeBrief: 'ollamaIntern.changeBrief',
+  incidentBrief: 'ollamaIntern.incidentBrief',
+  repositoryBrief: 'ollamaIntern.repositoryBrief',
+  changePack: 'ollamaIntern.changePack',
+  incidentPack: 'ollamaIntern.incidentPack',
+  repositoryPack: 'ollamaIntern.repositoryPack',
+  openArtifact: 'ollamaIntern.openArtifact',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -78,6 +88,8 @@ export const SETTINGS = {
   fallbacks: 'fallbacks',
   caFile: 'network.caFile',
   headers: 'network.headers',
+  commitConventional: 'commit.conventional',
+  artifactFolder: 'artifactFolder',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -96,4 +108,6 @@ export const CONTEXTS = {
   cloudOn: 'ollamaIntern.cloudOn',
   /** The cloud is left alone after failures, or has no key that works. */
   cloudPaused: 'ollamaIntern.cloudPaused',
+  /** Findings of a review stand at their lines. */
+  reviewShown: 'ollamaIntern.reviewShown',
 } as const;

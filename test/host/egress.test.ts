@@ -3,9 +3,11 @@ import { ChildProcess } from 'node:child_process';
 import dns from 'node:dns';
 import http from 'node:http';
 import net from 'node:net';
+import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, EXTENSION_ID, SCHEMES } from '../../src/host/ids';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
+import { choosing, TestRepository } from './repository';
 import { eventually, Stage } from './support';
 
 /** TEST-NET-1: an address that nobody has. */
@@ -29,9 +31,11 @@ class Recorder {
     this.#patch(dns, 'resolve', ([name]) => hosts.push(String(name)));
     this.#patch(dns.promises, 'lookup', ([name]) => hosts.push(String(name)));
     this.#patch(ChildProcess.prototype, 'spawn', ([options]) => {
-      // Other extensions live in this process too.
-      const isOurs = new Error().stack?.includes(productPath);
-      if (isOurs) programs.push((options as { file: string }).file);
+      // Other extensions live in this process too, the one for Git among them: who is nearest started it.
+      const lines = new Error().stack?.split('\n') ?? [];
+      const starter = lines.find((line) => /[\\/]dist[\\/]/.test(line));
+      if (starter?.includes(join(productPath, 'dist')))
+        programs.push((options as { file: string }).file);
     });
   }
 
@@ -141,6 +145,38 @@ describe('what leaves the machine while the cloud is off', () => {
     await withQuickPick(command);
   }
 
+  async function withChange(command: string): Promise<void> {
+    const repository = await TestRepository.open(stage.folder, { 'calls.txt': 'one\n' });
+    await stage.file('calls.txt', TEXT);
+    await repository.git('add', '.');
+    const undo = choosing(['Staged Changes']);
+    await run(command);
+    undo();
+    await repository.close();
+    assert.ok(stage.server.requests.some(({ path }) => path === '/api/chat'));
+  }
+
+  async function withOpenFile(command: string): Promise<void> {
+    await stage.file('app.log', TEXT);
+    await run(command);
+  }
+
+  async function withProject(command: string): Promise<void> {
+    const [folder] = vscode.workspace.workspaceFolders ?? [];
+    assert.ok(folder);
+    const readme = vscode.Uri.joinPath(folder.uri, 'README.md');
+    await vscode.workspace.fs.writeFile(readme, new TextEncoder().encode(TEXT));
+    await run(command);
+    await vscode.workspace.fs.delete(readme);
+  }
+
+  const withPack = (perform: (command: string) => Promise<void>) => async (command: string) => {
+    await stage.set({ artifactFolder: join(stage.folder, 'artifacts') });
+    await perform(command);
+    await stage.set({ artifactFolder: undefined });
+    assert.match(stage.shown.at(-1)?.text ?? '', /^Kept as /);
+  };
+
   /** How each command is run: one that is new has to be added here. */
   const COMMAND_RUNS: Record<CommandId, (id: string) => PromiseLike<unknown>> = {
     [COMMANDS.summarizeSelection]: async (id) => {
@@ -209,6 +245,21 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.disableCloud]: run,
     [COMMANDS.retryCloud]: run,
     [COMMANDS.openSettings]: run,
+    [COMMANDS.writeCommitMessage]: withChange,
+    [COMMANDS.reviewChanges]: withChange,
+    [COMMANDS.clearReview]: run,
+    [COMMANDS.changeBrief]: withChange,
+    [COMMANDS.changePack]: withPack(withChange),
+    [COMMANDS.incidentBrief]: withOpenFile,
+    [COMMANDS.incidentPack]: withPack(withOpenFile),
+    [COMMANDS.repositoryBrief]: withProject,
+    [COMMANDS.repositoryPack]: withPack(withProject),
+    [COMMANDS.openArtifact]: withPack(async (id) => {
+      await withOpenFile(COMMANDS.incidentPack);
+      const undo = choosing([/./, 'Open']);
+      await run(id);
+      undo();
+    }),
   };
 
   it('is known for every command', () => {

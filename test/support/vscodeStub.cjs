@@ -31,10 +31,14 @@ class EventEmitter {
 // The bundle copies the module's own keys, so the names have to be real.
 const names = [
   'ConfigurationTarget',
+  'Diagnostic',
+  'DiagnosticSeverity',
   'MarkdownString',
   'Position',
   'ProgressLocation',
+  'QuickPickItemKind',
   'Range',
+  'RelativePattern',
   'Selection',
 ];
 names.push(

@@ -351,6 +351,7 @@ describe('package.json', () => {
       SETTINGS.logPath,
       SETTINGS.caFile,
       SETTINGS.headers,
+      SETTINGS.artifactFolder,
       ...away,
     ]) {
       it(`a repository cannot set ${key}`, () => {

@@ -1,0 +1,111 @@
+import * as vscode from 'vscode';
+import type { Intern } from '../core';
+import type { Answers } from './answers';
+import { orError, withRemedies } from './errors';
+import {
+  type Change,
+  chooseChange,
+  chooseRepository,
+  nameOf,
+  nothingChanged,
+  recentSubjects,
+  type Repository,
+  stagedChange,
+  titleOf,
+  workingTreeChange,
+} from './git';
+import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
+import { envelopeLines, runWithProgress } from './jobRunner';
+import type { ReviewDiagnostics } from './review';
+
+const STYLE_SUBJECTS = 10;
+
+interface Parts {
+  intern: Intern;
+  answers: Answers;
+  review: ReviewDiagnostics;
+}
+
+/** Commands that work on what Git says is changed. */
+export function registerChangeCommands({ intern, answers, review }: Parts): vscode.Disposable[] {
+  const register = vscode.commands.registerCommand;
+  return [
+    register(COMMANDS.writeCommitMessage, (clicked?: unknown) =>
+      orError(async () => {
+        const repository = await chooseRepository(clicked);
+        if (repository) await writeCommitMessage(intern, repository);
+      }),
+    ),
+    register(COMMANDS.reviewChanges, async () => {
+      const change = await orError(async () => {
+        const repository = await chooseRepository();
+        return repository && chooseChange(repository, 'Review Changes');
+      });
+      if (change) await reviewChange(change, answers, review);
+    }),
+    register(COMMANDS.clearReview, () => review.clear()),
+  ];
+}
+
+async function reviewChange(
+  change: Change,
+  answers: Answers,
+  review: ReviewDiagnostics,
+): Promise<void> {
+  review.clear();
+  const name = titleOf(change);
+  await answers.start({
+    job: 'code_review',
+    input: { diff: change.diff },
+    title: `Review of ${name}`,
+    progress: `Reviewing ${name}`,
+    task: 'Review',
+    notes: change.notes,
+    onResult: ({ findings }) => void review.show(change, findings),
+  });
+}
+
+async function writeCommitMessage(intern: Intern, repository: Repository): Promise<void> {
+  const staged = await stagedChange(repository);
+  const change = staged ?? (await workingTreeChange(repository));
+  if (!change) throw await nothingChanged(repository);
+  const config = vscode.workspace.getConfiguration(CONFIG_SECTION, repository.rootUri);
+  const input = {
+    diff: change.diff,
+    conventional: config.get<boolean>(SETTINGS.commitConventional) === true,
+    recent_subjects: await recentSubjects(repository, STYLE_SUBJECTS),
+  };
+  const envelope = await withRemedies('Describe', (overflow) =>
+    runWithProgress(intern, 'commit_message', input, {
+      title: `Writing a commit message, ${nameOf(repository)}`,
+      overflow,
+      onDelta: () => undefined,
+    }),
+  );
+  if (!envelope) return;
+  const { subject, body } = envelope.result;
+  const isWritten = await offerMessage(repository, body ? `${subject}\n\n${body}` : subject);
+  const notes = [
+    ...(staged ? [] : ['Nothing is staged: the message describes the working tree.']),
+    ...change.notes,
+    // The first line says where it comes from, which the status bar does too.
+    ...envelopeLines(envelope).slice(1),
+  ];
+  if (isWritten && notes.length > 0) void vscode.window.showInformationMessage(notes.join(' '));
+}
+
+/** Never takes away what somebody wrote. */
+async function offerMessage({ inputBox }: Repository, message: string): Promise<boolean> {
+  if (inputBox.value.trim() !== '' && inputBox.value !== message) {
+    const [replace, copy] = ['Replace', 'Copy Instead'];
+    const chosen = await vscode.window.showWarningMessage(
+      'There is a commit message already.',
+      replace,
+      copy,
+    );
+    if (chosen === copy) await vscode.env.clipboard.writeText(message);
+    if (chosen !== replace) return false;
+  }
+  inputBox.value = message;
+  return true;
+}

@@ -1,0 +1,153 @@
+import { posix } from 'node:path';
+import * as vscode from 'vscode';
+import { InternError } from '../core';
+import { chooseChange, chooseRepository, titleOf } from './git';
+import { pickRepositoryFiles } from './repositoryFiles';
+import { baseName, fileSource, selectedSource } from './sources';
+
+/** What a brief is written from. */
+export interface Material<I> {
+  input: I;
+  /** For titles. */
+  name: string;
+  /** What is not in it. */
+  notes: string[];
+}
+
+interface NamedText {
+  name: string;
+  text: string;
+  language?: string;
+}
+
+const MOST_FOUND = 20_000;
+/** Of one file. */
+const MOST_BYTES = 1024 * 1024;
+/** Characters, of one file and of all. */
+const MOST_OF_FILE = 12_000;
+const MOST_OF_ALL = 120_000;
+const NOT_SOURCES =
+  '**/{node_modules,.git,.hg,.svn,dist,out,build,target,vendor,.venv,venv,__pycache__,.cache,coverage}/**';
+
+export async function changeMaterial(
+  title: string,
+): Promise<Material<{ diff: string }> | undefined> {
+  const repository = await chooseRepository();
+  const change = repository && (await chooseChange(repository, title));
+  return change && { input: { diff: change.diff }, name: titleOf(change), notes: change.notes };
+}
+
+/** The selection, or else the file, as the log; of the other files that are open, those that a person ticks. */
+export async function incidentMaterial(
+  clicked?: vscode.Uri,
+): Promise<Material<{ log_text: string; sources?: NamedText[] }> | undefined> {
+  const editor = vscode.window.activeTextEditor;
+  const isSelected = !clicked && editor?.selections.some(({ isEmpty }) => !isEmpty);
+  const log = isSelected ? selectedSource() : await fileSource(clicked);
+  const others = openFiles().filter((uri) => uri.toString() !== log.document.uri.toString());
+  const chosen =
+    others.length === 0
+      ? []
+      : await vscode.window.showQuickPick(
+          others.map((uri) => ({
+            label: baseName(uri),
+            description: vscode.workspace.asRelativePath(uri),
+            uri,
+          })),
+          { title: 'Files to Read with the Log', canPickMany: true },
+        );
+  if (!chosen) return undefined;
+  const sources: NamedText[] = [];
+  for (const { uri, description } of chosen) {
+    const { text, document } = await fileSource(uri);
+    sources.push({ name: description, text, language: document.languageId });
+  }
+  return {
+    input: { log_text: log.text, ...(sources.length > 0 && { sources }) },
+    name: log.name,
+    notes: [],
+  };
+}
+
+function openFiles(): vscode.Uri[] {
+  const uris = vscode.window.tabGroups.all.flatMap(({ tabs }) =>
+    tabs.flatMap(({ input }) => (input instanceof vscode.TabInputText ? [input.uri] : [])),
+  );
+  const files = uris.filter(({ scheme }) => vscode.workspace.fs.isWritableFileSystem(scheme));
+  return [...new Map(files.map((uri) => [uri.toString(), uri])).values()];
+}
+
+/** The files of a workspace folder that say most about it. */
+export async function repositoryMaterial(): Promise<
+  Material<{ sources: NamedText[] }> | undefined
+> {
+  const folder = await chooseFolder();
+  if (!folder) return undefined;
+  const found = await vscode.workspace.findFiles(
+    new vscode.RelativePattern(folder, '**/*'),
+    NOT_SOURCES,
+    MOST_FOUND,
+  );
+  const byPath = new Map(found.map((uri) => [posix.relative(folder.uri.path, uri.path), uri]));
+  const { picked } = pickRepositoryFiles([...byPath.keys()]);
+  const sources: NamedText[] = [];
+  const cut: string[] = [];
+  let left = MOST_OF_ALL;
+  for (const path of picked) {
+    const uri = byPath.get(path);
+    const text = uri && left > 0 ? await textOf(uri) : undefined;
+    if (!text?.trim()) continue;
+    const most = Math.min(MOST_OF_FILE, left);
+    if (text.length > most) cut.push(path);
+    sources.push({ name: path, text: text.slice(0, most) });
+    left -= Math.min(text.length, most);
+  }
+  if (sources.length === 0) {
+    throw new InternError({
+      code: 'bad_input',
+      message: `There is no README, manifest or source file in ${folder.name}.`,
+      hint: 'Open the folder of a project.',
+      actions: [OPEN_FOLDER],
+    });
+  }
+  const others = byPath.size - sources.length;
+  const more = byPath.size >= MOST_FOUND ? 'at least ' : '';
+  return {
+    input: { sources },
+    name: folder.name,
+    notes: [
+      `Files that were read: ${sources.length}; files that were not: ${more}${others}.`,
+      ...(cut.length > 0 ? [`Only the start was read of: ${cut.join(', ')}.`] : []),
+    ],
+  };
+}
+
+const OPEN_FOLDER = {
+  kind: 'run_command',
+  command: 'workbench.action.files.openFolder',
+  title: 'Open Folder',
+} as const;
+
+async function chooseFolder(): Promise<vscode.WorkspaceFolder | undefined> {
+  const folders = vscode.workspace.workspaceFolders ?? [];
+  if (folders.length === 0) {
+    throw new InternError({
+      code: 'bad_input',
+      message: 'No folder is open.',
+      hint: 'Open the folder of a project.',
+      actions: [OPEN_FOLDER],
+    });
+  }
+  return folders.length === 1 ? folders[0] : vscode.window.showWorkspaceFolderPick();
+}
+
+/** Undefined for what is no text, or too large to be written by hand. */
+async function textOf(uri: vscode.Uri): Promise<string | undefined> {
+  try {
+    if ((await vscode.workspace.fs.stat(uri)).size > MOST_BYTES) return undefined;
+    const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
+    return text.includes('\0') ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}

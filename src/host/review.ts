@@ -1,0 +1,143 @@
+import { posix } from 'node:path';
+import * as vscode from 'vscode';
+import { type Finding, parseDiff, pathOf } from '../core';
+import type { Change } from './git';
+import { CONTEXTS } from './ids';
+import { Disposer } from './lifecycle';
+
+const SEVERITIES: Record<Finding['severity'], vscode.DiagnosticSeverity> = {
+  critical: vscode.DiagnosticSeverity.Error,
+  high: vscode.DiagnosticSeverity.Error,
+  medium: vscode.DiagnosticSeverity.Warning,
+  low: vscode.DiagnosticSeverity.Information,
+  info: vscode.DiagnosticSeverity.Information,
+};
+
+/** The findings of the latest review, at their lines. Those of a file go as soon as it changes on the disk. */
+export class ReviewDiagnostics implements vscode.Disposable {
+  readonly #collection = vscode.languages.createDiagnosticCollection('ollama-intern');
+  readonly #watchers = new Map<string, vscode.Disposable>();
+  /** Counts the reviews: one that is overtaken shows nothing. */
+  #review = 0;
+
+  dispose(): void {
+    this.#forget();
+    this.#collection.dispose();
+  }
+
+  clear(): void {
+    this.#review++;
+    this.#forget();
+    this.#collection.clear();
+    this.#updateContext();
+  }
+
+  async show({ repository, diff }: Change, findings: readonly Finding[]): Promise<void> {
+    this.clear();
+    const review = this.#review;
+    const { rootUri } = repository;
+    const lines = newLines(diff);
+    for (const path of new Set(findings.map(({ file }) => file))) {
+      if (!isInside(path)) continue;
+      const uri = vscode.Uri.joinPath(rootUri, path);
+      // What is only in the index, or deleted since, has no lines here; the document has all findings.
+      const document = await vscode.workspace
+        .openTextDocument(uri)
+        .then(undefined, () => undefined);
+      if (review !== this.#review) return;
+      if (!document) continue;
+      const own = findings.filter(({ file }) => file === path);
+      this.#collection.set(
+        uri,
+        own.map((finding) => diagnosticOf(finding, document, lines.get(path))),
+      );
+      this.#watch(uri);
+    }
+    this.#updateContext();
+  }
+
+  #watch(uri: vscode.Uri): void {
+    const key = uri.toString();
+    if (this.#watchers.has(key)) return;
+    const folder = vscode.Uri.joinPath(uri, '..');
+    const watcher = new Disposer();
+    this.#watchers.set(key, watcher);
+    const files = watcher.own(
+      vscode.workspace.createFileSystemWatcher(new vscode.RelativePattern(folder, '*')),
+    );
+    const drop = (changed: vscode.Uri): void => {
+      if (changed.toString() !== key) return;
+      this.#collection.delete(uri);
+      this.#watchers.delete(key);
+      watcher.dispose();
+      this.#updateContext();
+    };
+    watcher.own(files.onDidChange(drop));
+    watcher.own(files.onDidDelete(drop));
+    // Sooner than the watcher, which collects changes for a while.
+    watcher.own(vscode.workspace.onDidSaveTextDocument((document) => drop(document.uri)));
+  }
+
+  #forget(): void {
+    for (const watcher of this.#watchers.values()) watcher.dispose();
+    this.#watchers.clear();
+  }
+
+  #updateContext(): void {
+    const isShown = this.#watchers.size > 0;
+    void vscode.commands.executeCommand('setContext', CONTEXTS.reviewShown, isShown);
+  }
+}
+
+/** A name in a diff is only text: it may lead anywhere. */
+function isInside(path: string): boolean {
+  const way = posix.normalize(path.replaceAll('\\', '/'));
+  return !posix.isAbsolute(way) && !/^[a-z]:/i.test(way) && way !== '..' && !way.startsWith('../');
+}
+
+/** What the lines of each file say on the new side of a diff. */
+function newLines(diff: string): Map<string, Map<number, string>> {
+  return new Map(
+    parseDiff(diff).files.map((file) => {
+      const lines = file.hunks.flatMap((hunk) => hunk.lines);
+      const numbered = lines.flatMap(({ new_line, text }): [number, string][] =>
+        new_line === undefined ? [] : [[new_line, text]],
+      );
+      return [pathOf(file), new Map(numbered)];
+    }),
+  );
+}
+
+function diagnosticOf(
+  { line, end_line = line, severity, category, message, suggestion }: Finding,
+  document: vscode.TextDocument,
+  lines: ReadonlyMap<number, string> | undefined,
+): vscode.Diagnostic {
+  const start = placeOf(document, line - 1, lines?.get(line));
+  const end = Math.min(start + end_line - line, document.lineCount - 1);
+  const range = new vscode.Range(
+    start,
+    document.lineAt(start).firstNonWhitespaceCharacterIndex,
+    end,
+    document.lineAt(end).range.end.character,
+  );
+  const text = suggestion ? `${message}\n\nSuggestion: ${suggestion}` : message;
+  const diagnostic = new vscode.Diagnostic(range, text, SEVERITIES[severity]);
+  diagnostic.source = 'Ollama Intern';
+  diagnostic.code = category;
+  return diagnostic;
+}
+
+/** Where a line of the diff is now: a file has moved on from what is staged or committed. */
+function placeOf(document: vscode.TextDocument, wanted: number, text: string | undefined): number {
+  const last = document.lineCount - 1;
+  const expected = Math.min(wanted, last);
+  if (text === undefined) return expected;
+  const isIt = (line: number): boolean =>
+    line >= 0 && line <= last && document.lineAt(line).text === text;
+  for (let away = 0; away <= last; away++) {
+    if (isIt(wanted - away)) return wanted - away;
+    if (isIt(wanted + away)) return wanted + away;
+  }
+  return expected;
+}
