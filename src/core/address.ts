@@ -8,7 +8,7 @@ export const DEFAULT_HOST = 'http://127.0.0.1:11434';
  * bind-only addresses 0.0.0.0 and [::] mean loopback.
  */
 export function parseHost(text: string): string {
-  const trimmed = text.trim().replace(/^["']|["']$/g, '');
+  const trimmed = text.trim().replace(/^["']+|["']+$/g, '');
   if (trimmed === '') return DEFAULT_HOST;
   const isWhole = hasScheme(trimmed);
   const address = isWhole ? trimmed : `http://${spelledOut(trimmed)}`;
@@ -21,7 +21,7 @@ export function parseHost(text: string): string {
   }
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1';
   if (url.hostname === '[::]') url.hostname = '[::1]';
-  const path = url.pathname.replace(/(?:\/(?:v1|api)?)+$/, '');
+  const path = url.pathname.replace(/(?:\/(?:v1|api)?|["'])+$/, '');
   return `${url.protocol}//${url.host}${path}`;
 }
 

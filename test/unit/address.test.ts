@@ -138,7 +138,7 @@ describe('address', () => {
           assert.equal(parseHost(once), once);
           assert.doesNotMatch(once, /\/$/);
         }),
-        { numRuns: 500 },
+        { numRuns: 500, examples: [['&/\'"'], ["'box/'/v1"]] },
       );
     });
   });
