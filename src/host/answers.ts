@@ -149,8 +149,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
           this.#refresh(uri);
         },
       });
-      answer.text = (JOBS[request.job].show as (result: unknown) => string)(envelope.result);
-      answer.footer = [...envelopeLines(envelope), ...(request.notes ?? [])].join('\n');
+      fill(answer, envelope);
       request.onResult?.(envelope.result);
       return envelope;
     } catch (thrown) {
