@@ -51,14 +51,16 @@ export class ReviewDiagnostics implements vscode.Disposable {
         uri,
         own.map((finding) => diagnosticOf(finding, document, lines.get(path))),
       );
-      this.#watch(uri);
+      this.#watch(document);
     }
     this.#updateContext();
   }
 
-  #watch(uri: vscode.Uri): void {
+  #watch(document: vscode.TextDocument): void {
+    const { uri } = document;
     const key = uri.toString();
     if (this.#watchers.has(key)) return;
+    const reviewed = document.getText();
     const folder = vscode.Uri.joinPath(uri, '..');
     const watcher = new Disposer();
     this.#watchers.set(key, watcher);
@@ -72,7 +74,13 @@ export class ReviewDiagnostics implements vscode.Disposable {
       watcher.dispose();
       this.#updateContext();
     };
-    watcher.own(files.onDidChange(drop));
+    // A change from just before the review is reported late, and is no change since.
+    const dropIfOther = async (changed: vscode.Uri): Promise<void> => {
+      if (changed.toString() !== key) return;
+      const bytes = await vscode.workspace.fs.readFile(uri).then(undefined, () => undefined);
+      if (!bytes || new TextDecoder().decode(bytes) !== reviewed) drop(changed);
+    };
+    watcher.own(files.onDidChange((changed) => void dropIfOther(changed)));
     watcher.own(files.onDidDelete(drop));
     // Sooner than the watcher, which collects changes for a while.
     watcher.own(vscode.workspace.onDidSaveTextDocument((document) => drop(document.uri)));
