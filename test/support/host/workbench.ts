@@ -470,18 +470,34 @@ async function withNotifications<T>(page: Page, use: () => Promise<T>): Promise<
   }
 }
 
-async function readNotification(item: Locator): Promise<Notification> {
-  const icon = await item.locator('.notification-list-item-icon').getAttribute('class');
-  const source = item.locator('.notification-list-item-source');
-  return {
-    severity: (/codicon-(error|warning|info)/.exec(icon ?? '')?.[1] ??
-      'info') as Notification['severity'],
-    message: (await item.locator('.notification-list-item-message').innerText()).trim(),
-    source: (await source.isVisible()) ? (await source.innerText()).replace(/^Source: /, '') : '',
-    buttons: await item
-      .locator('.notification-list-item-buttons-container .monaco-button:visible')
-      .allInnerTexts(),
-  };
+/** As much of the page's DOM as is read there. */
+interface PageElement {
+  className: string;
+  innerText: string;
+  offsetParent: unknown;
+  querySelector(selector: string): PageElement | null;
+  querySelectorAll(selector: string): Iterable<PageElement>;
+}
+
+/** Read at once: between two questions one message may have made room for another. */
+function readNotification(item: Locator): Promise<Notification> {
+  return item.evaluate((found) => {
+    const element = found as unknown as PageElement;
+    const find = (name: string): PageElement | null =>
+      element.querySelector(`.notification-list-item-${name}`);
+    const isVisible = (one: PageElement | null): one is PageElement => Boolean(one?.offsetParent);
+    const icon = /codicon-(error|warning|info)/.exec(find('icon')?.className ?? '')?.[1];
+    const source = find('source');
+    const buttons = element.querySelectorAll(
+      '.notification-list-item-buttons-container .monaco-button',
+    );
+    return {
+      severity: (icon ?? 'info') as Notification['severity'],
+      message: (find('message')?.innerText ?? '').trim(),
+      source: isVisible(source) ? source.innerText.replace(/^Source: /, '') : '',
+      buttons: [...buttons].filter(isVisible).map((button) => button.innerText),
+    };
+  });
 }
 
 async function readNotifications(page: Page): Promise<Notification[]> {
