@@ -5,6 +5,7 @@ import { Cloud, followCloudContext } from './host/cloud';
 import { cloudKeys } from './host/cloudKeys';
 import { registerArtifactCommands } from './host/artifacts';
 import { registerBriefCommands } from './host/briefCommands';
+import { ChatParticipant } from './host/chat/participant';
 import { registerChangeCommands } from './host/changeCommands';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
@@ -92,9 +93,10 @@ export function activate(context: vscode.ExtensionContext): Api {
       tokens,
       keys,
       cloud,
-      showDashboard: () => dashboard.show(),
+      showDashboard: (callId) => dashboard.show(callId),
     }),
     ...new JobCommands(intern, answers).register(),
+    new ChatParticipant(intern).register(context.extensionUri),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
     ...registerChangeCommands({ intern, answers, review }),

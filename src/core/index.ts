@@ -52,11 +52,16 @@ export {
   toInternError,
 } from './errors';
 export { hostLabel, isLoopback } from './address';
+export { readLabels } from './jobs/classify';
 export type { Finding } from './jobs/codeReview';
 export { parseDiff, pathOf } from './jobs/diff';
-export type { Job } from './jobs/job';
+export type { FollowUp, Handed, HandedChange, SlashCommand, Typed } from './jobs/handed';
+export type { Job, SourcePlace } from './jobs/job';
+export { BlockStream, inlineText } from './jobs/markdown';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-export { inferSchema, type Shape, whyNotShape } from './jobs/shape';
+export { readExample, readSchema, type Shape } from './jobs/shape';
+export { chooseJob, cardOf, slashCommands } from './jobs/slashCommands';
+export type { Source } from './jobs/sources';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
 export { cloudBaseName, isCloudName, sameModel } from './ollama/names';

@@ -7,6 +7,8 @@ export interface ReadFile {
   /** The path, as it is shown. */
   name: string;
   text: string;
+  /** Where it was found. */
+  path: string;
 }
 
 /** A file or folder that was not read, and why. */
@@ -114,7 +116,7 @@ class Reading {
     const length = Buffer.byteLength(read);
     if (length > room) return skip(tooMuch);
     this.#bytes += length;
-    this.sources.push({ name, text: read });
+    this.sources.push({ name, text: read, path });
     this.options.onFile?.(name, this.sources.length);
   }
 

@@ -95,6 +95,12 @@ export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 
+/** `@intern` in chat. */
+export const CHAT_PARTICIPANT = 'ollama-intern.intern';
+
+/** Of the models that the product offers in VS Code's picker. */
+export const MODEL_VENDOR = 'ollama-intern';
+
 /** Documents that the product writes and nobody edits. */
 export const SCHEMES = {
   answer: 'ollama-intern',

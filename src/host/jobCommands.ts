@@ -5,14 +5,17 @@ import {
   type InputOf,
   type Intern,
   InternError,
+  readExample,
+  readLabels,
+  readSchema,
   type Shape,
   toInternError,
+  type Typed,
 } from '../core';
 import { showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
-import { type FilesRead, leftOutLines, megabytes, readEnd, readFiles, textOf } from './files';
+import { type FilesRead, leftOutLines, megabytes, readEnd, textOf } from './files';
 import { COMMANDS } from './ids';
-import { readExample, readLabels, readSchema, type Typed } from './jobInputs';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import {
   baseName,
@@ -21,6 +24,7 @@ import {
   fileUri,
   isEmpty,
   notText,
+  readWorkspace,
   selectedSource,
   type Source,
 } from './sources';
@@ -299,29 +303,23 @@ async function terminalSource(): Promise<LogSource> {
 }
 
 async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRead> {
-  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri);
-  const paths = uris.filter(({ scheme }) => scheme === 'file').map(({ fsPath }) => fsPath);
-  if (roots.length === 0 || paths.length === 0) {
+  const hasFolder = Boolean(vscode.workspace.workspaceFolders?.length);
+  if (!hasFolder || uris.every(({ scheme }) => scheme !== 'file')) {
     throw new InternError({
       code: 'bad_input',
-      message: roots.length === 0 ? 'No folder is open.' : 'This is not a file in the open folder.',
+      message: hasFolder ? 'This is not a file in the open folder.' : 'No folder is open.',
       hint: 'Only files inside the open folder are read.',
       actions: [
         { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
       ],
     });
   }
-  const unsaved = vscode.workspace.textDocuments
-    .filter(({ isDirty, uri }) => isDirty && uri.scheme === 'file')
-    .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
   return vscode.window.withProgress(
     { location: vscode.ProgressLocation.Notification, title: 'Reading files', cancellable: true },
     (progress, token) => {
       const controller = new AbortController();
       token.onCancellationRequested(() => controller.abort());
-      return readFiles(paths, {
-        roots: roots.map(({ fsPath }) => fsPath),
-        unsaved: new Map(unsaved),
+      return readWorkspace(uris, {
         signal: controller.signal,
         onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
       });

@@ -53,6 +53,7 @@ names.push(
   'Uri',
   'ViewColumn',
   'WorkspaceEdit',
+  'chat',
   'commands',
   'env',
   'extensions',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readExample, readLabels, readSchema } from '../../src/host/jobInputs';
+import { readExample, readLabels, readSchema } from '../../src/core';
 
 describe('what is typed for a job', () => {
   it('is labels with commas between them, and what they mean behind a colon', () => {

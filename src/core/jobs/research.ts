@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { count, type Gaps, gapsOf, showGaps, showPlace, unreadOf, valuesOf } from './gaps';
+import { someSources, type SlashCommand } from './handed';
 import { defineSteps, type Question, type Steps } from './job';
 import { blockText, inlineText } from './markdown';
 import { messagesOf } from './messages';
@@ -67,6 +68,12 @@ const input = z.object({
 });
 
 type Input = z.output<typeof input>;
+
+const COMMAND: SlashCommand = {
+  name: 'research',
+  description: 'An answer from the attached files or folders alone, with citations',
+  example: '#file:src Where are calls cancelled?',
+};
 
 const claimedCitation = z.object({
   source: z.string(),
@@ -137,6 +144,11 @@ export const research = defineSteps({
       .filter(Boolean)
       .join('\n\n');
   },
+  handed: {
+    command: COMMAND,
+    input: (handed) => ({ question: handed.request, sources: someSources(handed) }),
+  },
+  cites: ({ citations }) => citations,
 });
 
 const STYLE = { label: 'SOURCE', numbered: true };
