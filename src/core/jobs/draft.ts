@@ -74,7 +74,8 @@ export const draft = defineJob({
     const result: Draft = { draft: matchEdges(code, text), ...(language && { language }) };
     return { result, warnings };
   },
-  show: ({ draft, language = '' }) => codeBlock(draft, /^[\w-]*$/.test(language) ? language : ''),
+  show: ({ draft, language = '' }) =>
+    codeBlock(draft.replace(/\n$/, ''), /^[\w-]*$/.test(language) ? language : ''),
   handed: {
     command: COMMAND,
     input(handed) {

@@ -44,7 +44,7 @@ export class BlockStream {
     const from = this.#sent;
     if (this.#fence !== undefined) this.#sent = this.#line.replace(/\r$/, '').length;
     // What a word is escaped by is in the word itself; only code spans reach further.
-    else if (!this.#line.includes('`')) this.#sent = Math.max(from, lastBlank(this.#line) + 1);
+    else this.#sent = Math.max(from, lastBlank(this.#line.split('`', 1)[0] ?? '') + 1);
     const shown = this.#line.slice(from, this.#sent);
     return this.#fence === undefined ? escapeLine(shown) : shown;
   }

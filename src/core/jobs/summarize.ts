@@ -70,6 +70,7 @@ export const summarizeFast = defineJob({
   },
   parse: (answer): { result: Summary } => ({ result: { summary: answer.trim() } }),
   show: (result: Summary) => blockText(result.summary),
+  cites: (_result, { source }) => (source === undefined ? [] : [{ source }]),
   handed: {
     command: SUMMARIZE,
     suits: (handed) => shortText(handed) !== undefined,
