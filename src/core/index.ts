@@ -10,12 +10,14 @@
  */
 export {
   createIntern,
+  type DescribeOptions,
   type Intern,
   type InternListener,
   type InternOptions,
   type Models,
   type RunningCall,
   type RunOptions,
+  type Taker,
 } from './intern';
 export {
   type Attempt,
@@ -54,6 +56,7 @@ export {
 export { hostLabel, isLoopback } from './address';
 export type { Finding } from './jobs/codeReview';
 export { parseDiff, pathOf } from './jobs/diff';
+export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
 export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 export { inferSchema, type Shape, whyNotShape } from './jobs/shape';

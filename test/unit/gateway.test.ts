@@ -26,7 +26,7 @@ const request = (more: Partial<ChatRequest> = {}): ChatRequest => ({
 });
 
 const WEATHER = {
-  type: 'function',
+  type: 'function' as const,
   function: {
     name: 'get_weather',
     description: 'The weather of a city',
