@@ -11,6 +11,7 @@ import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
 import { JobCommands } from './host/jobCommands';
+import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
 import { ReviewDiagnostics } from './host/review';
@@ -19,6 +20,7 @@ import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
+import { registerUtilityModels } from './host/utilityModels';
 
 /** What other code in the extension host may use. */
 export interface Api {
@@ -67,6 +69,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     notifications,
     review,
     new StatusBar(intern),
+    new LanguageModels(intern),
     tokens.follow(intern),
     keys.follow(intern),
     followCloudContext(intern),
@@ -97,6 +100,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     ...new JobCommands(intern, answers).register(),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
+    ...registerUtilityModels(intern),
     ...registerChangeCommands({ intern, answers, review }),
     { dispose: () => void intern.dispose() },
   );

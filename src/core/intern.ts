@@ -17,6 +17,7 @@ import {
 } from './jobs/conversation';
 import type { Job } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+import { UNKNOWN_CAPABILITIES } from './models/catalogue';
 import { readPrompt, TokenEstimator } from './models/estimator';
 import type { PullProgress } from './ollama/client';
 import { modelKey } from './ollama/names';
@@ -80,6 +81,8 @@ export interface Taker {
   maxOutput: number;
   /** As /api/show spells them. */
   capabilities: readonly string[];
+  /** Why its server said nothing: the rest is what is set, and what a model is taken for. */
+  problem?: InternError;
 }
 
 /** A call that is running now. */
@@ -126,10 +129,10 @@ export interface Intern {
     request: TurnRequest,
     options?: Omit<RunOptions, 'overflow'>,
   ): Promise<Envelope<Turn>>;
-  /** What would take a turn of `converse` now. Rejects with an InternError when nothing can be said of it. */
+  /** What would take a turn of `converse` now, as far as its server says; its `problem` is told, not thrown. */
   describe(tier: GenerativeTier, options?: DescribeOptions): Promise<Taker>;
-  /** About how many tokens this would take as a message of `converse`; learned from what servers counted. */
-  countTokens(tier: GenerativeTier, message: TurnMessage, model?: string): number;
+  /** About how many tokens a text, or a message of `converse`, would take; learned from what servers counted. */
+  countTokens(tier: GenerativeTier, content: string | TurnMessage, model?: string): number;
   readonly running: readonly RunningCall[];
   /** Cancels a running call; false when there is none of that id. */
   stop(callId: string): boolean;
@@ -309,25 +312,41 @@ class InternCore implements Intern {
   }
 
   async describe(tier: GenerativeTier, { model, signal }: DescribeOptions = {}): Promise<Taker> {
-    if (this.#isDisposed) throw disposedError();
-    const config = this.#config;
+    const config = this.#backends.consented(this.#config);
     const target = this.#backends.targetNow(config, tier, model);
+    const { numCtx, ...known } = await this.#ready(target, config, signal);
+    const maxOutput = answerLimit(config.tiers[tier], TURN_LIMITS, numCtx);
+    const maxInput = Math.max(0, numCtx - maxOutput);
+    return { ...known, model: target.model, numCtx, maxInput, maxOutput };
+  }
+
+  async #ready(
+    target: Target,
+    config: Config,
+    signal: AbortSignal | undefined,
+  ): Promise<Pick<Taker, 'backend' | 'numCtx' | 'capabilities' | 'problem'>> {
+    const { backend, tier } = target;
     const release = this.#backends.use();
     try {
-      const driver = this.#backends.drivers[target.backend];
-      const ready = await driver.ready(target, this.#backends.consented(config), signal);
-      const { numCtx, ranIn: backend, capabilities } = ready;
-      const maxOutput = answerLimit(config.tiers[tier], TURN_LIMITS, numCtx);
-      const maxInput = Math.max(0, numCtx - maxOutput);
-      return { backend, model: target.model, numCtx, maxInput, maxOutput, capabilities };
+      if (this.#isDisposed) throw disposedError();
+      const ready = await this.#backends.drivers[backend].ready(target, config, signal);
+      return { backend: ready.ranIn, numCtx: ready.numCtx, capabilities: ready.capabilities };
+    } catch (thrown) {
+      return {
+        backend,
+        numCtx: backend === 'cloud' ? config.cloud.numCtx : config.tiers[tier].numCtx,
+        capabilities: UNKNOWN_CAPABILITIES,
+        problem: toInternError(thrown),
+      };
     } finally {
       release();
     }
   }
 
-  countTokens(tier: GenerativeTier, message: TurnMessage, model?: string): number {
+  countTokens(tier: GenerativeTier, content: string | TurnMessage, model?: string): number {
     const target = this.#backends.targetNow(this.#config, tier, model);
-    const { texts, images } = readPrompt(turnPrompt([message]));
+    if (typeof content === 'string') return this.#estimator.countText(target.model, content);
+    const { texts, images } = readPrompt(turnPrompt([content]));
     return this.#estimator.count(target.model, texts, images);
   }
 

@@ -49,6 +49,7 @@ export const COMMANDS = {
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
+  useForUtilityModels: 'ollamaIntern.useForUtilityModels',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -90,10 +91,14 @@ export const SETTINGS = {
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
   artifactFolder: 'artifactFolder',
+  languageModelsInstalled: 'languageModels.installed',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
+
+/** The vendor of the models in the editor's picker. */
+export const MODEL_VENDOR = 'ollama-intern';
 
 /** Documents that the product writes and nobody edits. */
 export const SCHEMES = {
@@ -110,4 +115,6 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** This editor has settings for the models of its small tasks. */
+  utilityModels: 'ollamaIntern.utilityModels',
 } as const;

@@ -55,6 +55,7 @@ names.push(
   'WorkspaceEdit',
   'commands',
   'env',
+  'lm',
   'extensions',
   'languages',
   'window',

@@ -626,10 +626,26 @@ describe('a turn of a conversation', () => {
       assert.deepEqual([maxOutput, maxInput], [500, 7692]);
     });
 
-    it('as an error that says what is wrong with it', async () => {
-      const intern = stage().hire(await stage().serve());
-      const missing = await failure(stage().finish(intern.describe('deep', { model: 'nope:1b' })));
-      assert.equal(missing.code, 'model_missing');
+    it('by what is set, with the problem, when its server says nothing', async () => {
+      const server = await stage().serve();
+      const intern = stage().hire(server, { options: { contextWindow: 4096 } });
+      const missing = await stage().finish(intern.describe('deep', { model: 'nope:1b' }));
+      assert.equal(missing.problem?.code, 'model_missing');
+      await server.stop();
+      intern.models.refresh();
+      const away = await stage().finish(intern.describe('deep'));
+      assert.equal(away.problem?.code, 'unreachable');
+      assert.deepEqual([away.model, away.maxInput], ['hermes3:8b', 3072]);
+      assert.ok(away.capabilities.includes('tools'));
     });
+  });
+
+  it('hears that what is known of the models is forgotten', async () => {
+    const intern = stage().hire(await stage().serve());
+    let heard = 0;
+    intern.listen({ onModels: () => heard++ });
+    intern.models.refresh();
+    await stage().finish(intern.models.pull('llama3.2', () => {}));
+    assert.equal(heard, 2);
   });
 });

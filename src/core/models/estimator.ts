@@ -48,6 +48,11 @@ export class TokenEstimator {
     return Math.ceil(chars / perToken) + TOKENS_PER_MESSAGE * texts.length + IMAGE_TOKENS * images;
   }
 
+  /** Tokens of a text that is not a message of its own. */
+  countText(model: string, text: string): number {
+    return Math.ceil(text.length / this.charsPerToken(model, text.slice(0, 4000)));
+  }
+
   charsPerToken(model: string, sample: string): number {
     const learned = this.#store.get(key(model));
     if (typeof learned === 'number' && learned > 0) return learned;
