@@ -371,7 +371,7 @@ export class Backends {
     });
     const loads = new LoadTimes(store);
     const local = new LocalBackend({ client, clock, residency, loads, onEvicted });
-    const catalogue = new Catalogue(() => client, clock);
+    const catalogue = new Catalogue(client, clock);
     return {
       client,
       catalogue,
@@ -408,7 +408,7 @@ export class Backends {
       backend: 'cloud',
       now: () => this.o.clock.now(),
     });
-    const catalogue = new Catalogue(() => client, this.o.clock, 'cloud');
+    const catalogue = new Catalogue(client, this.o.clock, 'cloud');
     return {
       client,
       catalogue,
@@ -427,7 +427,7 @@ export class Backends {
       proxy: this.#connections.proxyLabel(host),
       now: () => this.o.clock.now(),
     });
-    const catalogue = new GatewayCatalogue(() => client, this.o.clock);
+    const catalogue = new GatewayCatalogue(client, this.o.clock);
     return {
       client,
       catalogue,
