@@ -12,6 +12,7 @@ import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
 import { JobCommands } from './host/jobCommands';
+import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
 import { ReviewDiagnostics } from './host/review';
@@ -20,6 +21,7 @@ import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
+import { registerUtilityModels } from './host/utilityModels';
 
 /** What other code in the extension host may use. */
 export interface Api {
@@ -68,6 +70,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     notifications,
     review,
     new StatusBar(intern),
+    new LanguageModels(intern),
     tokens.follow(intern),
     keys.follow(intern),
     followCloudContext(intern),
@@ -99,6 +102,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     new ChatParticipant(intern).register(context.extensionUri),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
+    ...registerUtilityModels(intern),
     ...registerChangeCommands({ intern, answers, review }),
     { dispose: () => void intern.dispose() },
   );

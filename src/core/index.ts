@@ -10,12 +10,14 @@
  */
 export {
   createIntern,
+  type DescribeOptions,
   type Intern,
   type InternListener,
   type InternOptions,
   type Models,
   type RunningCall,
   type RunOptions,
+  type Taker,
 } from './intern';
 export {
   type Attempt,
@@ -55,6 +57,7 @@ export { hostLabel, isLoopback } from './address';
 export { readLabels } from './jobs/classify';
 export type { Finding } from './jobs/codeReview';
 export { parseDiff, pathOf } from './jobs/diff';
+export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
 export type { FollowUp, Handed, HandedChange, SlashCommand, Typed } from './jobs/handed';
 export type { Job, SourcePlace } from './jobs/job';
 export { BlockStream, inlineText } from './jobs/markdown';

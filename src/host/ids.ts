@@ -49,6 +49,7 @@ export const COMMANDS = {
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
+  useForUtilityModels: 'ollamaIntern.useForUtilityModels',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -90,6 +91,7 @@ export const SETTINGS = {
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
   artifactFolder: 'artifactFolder',
+  languageModelsInstalled: 'languageModels.installed',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -98,7 +100,7 @@ export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 /** `@intern` in chat. */
 export const CHAT_PARTICIPANT = 'ollama-intern.intern';
 
-/** Of the models that the product offers in VS Code's picker. */
+/** The vendor of the models in the editor's picker. */
 export const MODEL_VENDOR = 'ollama-intern';
 
 /** Documents that the product writes and nobody edits. */
@@ -116,4 +118,6 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** This editor has settings for the models of its small tasks. */
+  utilityModels: 'ollamaIntern.utilityModels',
 } as const;

@@ -356,7 +356,7 @@ describe('@intern in chat', () => {
       await start();
       await ask('Hello', { model: { vendor: 'copilot', id: 'qwen3:8b' } });
       await ask('Hello', { model: { vendor: MODEL_VENDOR, id: 'deep' } });
-      await ask('Hello', { model: { vendor: MODEL_VENDOR, id: 'qwen3:8b' } });
+      await ask('Hello', { model: { vendor: MODEL_VENDOR, id: 'local/qwen3:8b' } });
       const models = server.requests
         .filter(({ path }) => path === '/api/chat')
         .map(({ body }) => (body as { model: string }).model);

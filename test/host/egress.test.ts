@@ -254,6 +254,7 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.incidentPack]: withPack(withOpenFile),
     [COMMANDS.repositoryBrief]: withProject,
     [COMMANDS.repositoryPack]: withPack(withProject),
+    [COMMANDS.useForUtilityModels]: run,
     [COMMANDS.openArtifact]: withPack(async (id) => {
       await withOpenFile(COMMANDS.incidentPack);
       const undo = choosing([/./, 'Open']);

@@ -56,6 +56,7 @@ names.push(
   'chat',
   'commands',
   'env',
+  'lm',
   'extensions',
   'languages',
   'window',

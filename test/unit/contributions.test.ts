@@ -13,6 +13,7 @@ import {
   CONFIG_SECTION,
   CONTEXTS,
   EXTENSION_ID,
+  MODEL_VENDOR,
   SCHEMES,
   SETTINGS,
   VIEWS,
@@ -56,6 +57,7 @@ interface Manifest {
     languages: { id: string }[];
     grammars: { language: string; path: string }[];
     configurationDefaults: Record<string, unknown>;
+    languageModelChatProviders: { vendor: string; displayName: string }[];
     views?: Record<string, { id: string }[]>;
     chatParticipants: {
       id: string;
@@ -420,6 +422,40 @@ describe('package.json', () => {
       for (const key of untrustedWorkspaces.restrictedConfigurations) {
         assert.ok(key in properties, key);
       }
+    });
+  });
+
+  describe('names', () => {
+    it('of the vendor of language models are those of the code', () => {
+      const vendors = contributes.languageModelChatProviders.map(({ vendor }) => vendor);
+      assert.deepEqual(vendors, [MODEL_VENDOR]);
+    });
+
+    // The editor takes the first that registers a name, and tells the second nothing.
+    it('are taken by no other extension', () => {
+      const vendors = [
+        ...['copilot', 'copilotcli', 'claude-code', 'ollama', 'ollama-models', 'selfagency-opilot'],
+        ...['llama-vscode', 'anthropic', 'azure', 'customendpoint', 'customoai', 'gemini'],
+        ...[
+          'groq',
+          'openai',
+          'openrouter',
+          'xai',
+          'cerebras',
+          'huggingface',
+          'litellm',
+          'lmstudio',
+        ],
+      ];
+      assert.ok(!vendors.includes(MODEL_VENDOR));
+      const extensions = [
+        ...['ollama.ollama', 'selfagency.opilot', 'continue.continue', 'saoudrizwan.claude-dev'],
+        ...['rooveterinaryinc.roo-cline', 'rjmacarthy.twinny', 'ggml-org.llama-vscode'],
+        ...['ex3ndr.llama-coder', 'tabbyml.vscode-tabby', 'ms-windows-ai-studio.windows-ai-studio'],
+      ];
+      assert.ok(!extensions.includes(EXTENSION_ID));
+      const prefixes = ['ollama', 'opilot', 'continue', 'cline', 'roo-cline', 'twinny', 'tabby'];
+      assert.ok(!prefixes.includes(CONFIG_SECTION));
     });
   });
 

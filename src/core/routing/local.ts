@@ -181,7 +181,7 @@ class Attempt {
           this.#onFirstLine();
         },
         onText: (text) => this.#writing.onText(text),
-        onThinking: () => this.#writing.onThinking(),
+        onThinking: (text) => this.#writing.onThinking(text),
         onRead: () => this.#writing.onRead(),
       },
       this.deadline.signal,
@@ -268,11 +268,12 @@ class Attempt {
     return {
       model: target.model,
       messages: call.messages,
+      tools: call.tools,
       format: call.format,
       options: this.#options(call),
       keep_alive: target.keepAlive,
       // A model that can think does so unless told not to, and spends the answer's tokens on it.
-      think: target.info.capabilities.includes('thinking') ? false : undefined,
+      think: target.info.capabilities.includes('thinking') ? (call.think ?? false) : undefined,
       truncate: false,
     };
   }

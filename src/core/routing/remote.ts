@@ -48,7 +48,7 @@ export async function runRemotely(
       request(call, target),
       {
         onText: (text) => writing.onText(text),
-        onThinking: () => writing.onThinking(),
+        onThinking: (text) => writing.onThinking(text),
         onRead: () => writing.onRead(),
       },
       deadline.signal,
@@ -70,6 +70,8 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
   return {
     model,
     messages: call.messages,
+    tools: call.tools,
+    tool_choice: call.toolChoice,
     format: call.format,
     options: {
       num_ctx: numCtx,
@@ -80,7 +82,7 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
       repeat_penalty: options.repeatPenalty ?? DEFAULT_REPEAT_PENALTY,
     },
     // A model that can think does so unless told not to, and spends the answer's tokens on it.
-    think: info.capabilities.includes('thinking') ? false : undefined,
+    think: info.capabilities.includes('thinking') ? (call.think ?? false) : undefined,
     truncate: false,
   };
 }
