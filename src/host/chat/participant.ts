@@ -13,13 +13,13 @@ import {
   type JobName,
   JOBS,
   type SourcePlace,
-  TIERS,
   toInternError,
 } from '../../core';
 import { commandOf, errorText } from '../actions';
 import { chooseRepository, commitStyle, currentChange, titleOf } from '../git';
 import { CHAT_PARTICIPANT, COMMANDS, MODEL_VENDOR } from '../ids';
 import { envelopeLines } from '../jobRunner';
+import { choiceOf } from '../languageModels';
 import { repositoryMaterial } from '../material';
 import { isInside } from '../review';
 import { degradedText } from '../status';
@@ -180,8 +180,7 @@ export function followUps({ metadata }: vscode.ChatResult): vscode.ChatFollowup[
  * picker is theirs: nothing is sent to it.
  */
 function modelOf({ model: { vendor, id } }: Request): string | undefined {
-  const isTier = (TIERS as readonly string[]).includes(id);
-  return vendor === MODEL_VENDOR && !isTier ? id : undefined;
+  return vendor === MODEL_VENDOR ? choiceOf(id).model : undefined;
 }
 
 async function prepare(
