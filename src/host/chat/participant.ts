@@ -336,7 +336,8 @@ function failed(error: InternError, notes: readonly string[], stream: Stream): v
   // Whoever stopped it knows.
   if (error.code === 'cancelled') return {};
   const buttons = error.actions.flatMap((action) => commandOf(action) ?? []);
+  // More than what helps is only in the way.
+  if (buttons.length === 0 && error.callId) buttons.push(detailsOf(error.callId));
   for (const button of buttons) stream.button(button);
-  if (error.callId) stream.button(detailsOf(error.callId));
   return { errorDetails: { message: inlineText([errorText(error), ...notes].join(' ')) } };
 }
