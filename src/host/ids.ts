@@ -98,6 +98,8 @@ export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 
 /** `@intern` in chat. */
+/** Before the names of the tools. */
+export const TOOL_PREFIX = 'ollama_intern_';
 export const CHAT_PARTICIPANT = 'ollama-intern.intern';
 
 /** The vendor of the models in the editor's picker. */

@@ -82,7 +82,7 @@ export function fileUri(clicked?: vscode.Uri): vscode.Uri {
 /** Files and folders of the workspace as text, as editors hold it, saved or not. */
 export function readWorkspace(
   uris: readonly vscode.Uri[],
-  options: Pick<ReadOptions, 'signal' | 'onFile'>,
+  options: Pick<ReadOptions, 'signal' | 'onFile' | 'limits'>,
 ): Promise<FilesRead> {
   const inFiles = ({ scheme }: vscode.Uri): boolean => scheme === 'file';
   const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri).filter(inFiles);
