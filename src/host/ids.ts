@@ -20,6 +20,10 @@ export const COMMANDS = {
   retryDraft: 'ollamaIntern.retryDraft',
   retryAnswer: 'ollamaIntern.retryAnswer',
   copyAnswer: 'ollamaIntern.copyAnswer',
+  answerHere: 'ollamaIntern.answerHere',
+  insertAnswer: 'ollamaIntern.insertAnswer',
+  replaceWithAnswer: 'ollamaIntern.replaceWithAnswer',
+  discardAnswer: 'ollamaIntern.discardAnswer',
   stopCall: 'ollamaIntern.stopCall',
   showLog: 'ollamaIntern.showLog',
   tailLog: 'ollamaIntern.tailLog',
@@ -90,6 +94,7 @@ export const SETTINGS = {
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
   artifactFolder: 'artifactFolder',
+  codeActions: 'codeActions',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -110,4 +115,7 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** Documents in which an answer stands or is written, and those where it is complete. Lists, for `resource in`. */
+  answersShown: 'ollamaIntern.answersShown',
+  answersReady: 'ollamaIntern.answersReady',
 } as const;
