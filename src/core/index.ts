@@ -31,6 +31,7 @@ export {
 } from './audit/envelope';
 export { type ArtifactEntry, ArtifactStore } from './artifacts/store';
 export type { BackendStatus } from './backends';
+export { type BatchOptions, runBatch } from './batch';
 export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
 export { LOG_KINDS, type LogKind } from './audit/log';
 export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
