@@ -159,6 +159,21 @@ export function selectAll(editor: vscode.TextEditor): void {
   editor.selection = new vscode.Selection(new vscode.Position(0, 0), end);
 }
 
+/** Shows an output in its panel, and waits until the panel has it. */
+export async function showOutput(output: vscode.OutputChannel): Promise<void> {
+  output.show();
+  await eventually(
+    () =>
+      vscode.window.visibleTextEditors.some(
+        ({ document }) =>
+          document.uri.scheme === 'output' &&
+          document.fileName.includes(output.name) &&
+          document.getText() !== '',
+      ),
+    () => `the output, but: ${vscode.window.visibleTextEditors.map((e) => e.document.uri).join()}`,
+  );
+}
+
 /** Waits until something is true; the editor's own events have no promise to wait for. */
 export async function eventually<T>(
   look: () => T,

@@ -152,6 +152,7 @@ describe('package.json', () => {
         COMMANDS.retryDraft,
         COMMANDS.retryAnswer,
         COMMANDS.copyAnswer,
+        COMMANDS.keepBrief,
       ];
       for (const command of acting) assert.ok(hidden.includes(command), command);
     });
