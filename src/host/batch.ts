@@ -106,10 +106,9 @@ export class Batch<N extends JobName = JobName> {
   /** All answers there are, in Markdown. */
   get text(): string {
     const { job, layout } = this.init;
-    const show = JOBS[job].show as (result: ResultOf<N>) => string;
     const shown = this.entries.map(({ name, settled }) => {
       const text = settled?.ok
-        ? show(settled.value.result)
+        ? (JOBS[job].show as (result: ResultOf<N>) => string)(settled.value.result)
         : settled
           ? inlineText(errorText(settled.error))
           : '…';

@@ -431,8 +431,8 @@ function outputSource(): LogSource {
   if (text.trim() !== '') return { text, name: 'the output' };
   throw new InternError({
     code: 'bad_input',
-    message: editor ? 'The output is empty.' : 'No output is shown.',
-    hint: 'Choose the output to triage in the Output panel.',
+    message: 'The Output panel shows nothing.',
+    hint: 'Choose the output to triage there.',
     actions: [
       { kind: 'run_command', command: 'workbench.panel.output.focus', title: 'Open Output' },
     ],

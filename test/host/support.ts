@@ -159,18 +159,21 @@ export function selectAll(editor: vscode.TextEditor): void {
   editor.selection = new vscode.Selection(new vscode.Position(0, 0), end);
 }
 
-/** Shows an output in its panel, and waits until the panel has it. */
+/** Whether a document is what the panel shows of an output. */
+export function isOutput({ uri }: vscode.TextDocument, { name }: vscode.OutputChannel): boolean {
+  return uri.scheme === 'output' && uri.path.includes(name);
+}
+
+/** Shows an output in its panel, and waits until it is there. */
 export async function showOutput(output: vscode.OutputChannel): Promise<void> {
   output.show();
+  const documents = () => vscode.window.visibleTextEditors.map(({ document }) => document);
   await eventually(
+    () => documents().some((one) => isOutput(one, output) && one.getText() !== ''),
     () =>
-      vscode.window.visibleTextEditors.some(
-        ({ document }) =>
-          document.uri.scheme === 'output' &&
-          document.fileName.includes(output.name) &&
-          document.getText() !== '',
-      ),
-    () => `the output, but: ${vscode.window.visibleTextEditors.map((e) => e.document.uri).join()}`,
+      `the output, but: ${documents()
+        .map(({ uri }) => uri.toString())
+        .join()}`,
   );
 }
 
