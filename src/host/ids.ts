@@ -9,11 +9,13 @@ export const COMMANDS = {
   summarizeFile: 'ollamaIntern.summarizeFile',
   draftFromSelection: 'ollamaIntern.draftFromSelection',
   classifySelection: 'ollamaIntern.classifySelection',
+  classifyFiles: 'ollamaIntern.classifyFiles',
   extractFromSelection: 'ollamaIntern.extractFromSelection',
   extractFromFile: 'ollamaIntern.extractFromFile',
   triageSelection: 'ollamaIntern.triageSelection',
   triageFile: 'ollamaIntern.triageFile',
   triageTerminal: 'ollamaIntern.triageTerminal',
+  triageOutput: 'ollamaIntern.triageOutput',
   askFiles: 'ollamaIntern.askFiles',
   acceptDraft: 'ollamaIntern.acceptDraft',
   discardDraft: 'ollamaIntern.discardDraft',
@@ -49,6 +51,7 @@ export const COMMANDS = {
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
+  keepBrief: 'ollamaIntern.keepBrief',
   useForUtilityModels: 'ollamaIntern.useForUtilityModels',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
@@ -115,6 +118,8 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** The documents of briefs that are whole: a list of their addresses. */
+  briefs: 'ollamaIntern.briefs',
   /** This editor has settings for the models of its small tasks. */
   utilityModels: 'ollamaIntern.utilityModels',
 } as const;
