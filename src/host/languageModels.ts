@@ -182,21 +182,12 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
   /** Within the time that a list may take; what takes longer is asked again for the next one. */
   async #describe(tier: GenerativeTier, options: DescribeOptions): Promise<Taker> {
     const taker = await this.intern.describe(tier, { ...options, signal: inTime() });
-    switch (taker.problem?.code) {
-      case 'cancelled':
-        void this.intern.describe(tier, options).then(({ problem }) => {
-          this.#isGuess ||= problem !== undefined;
-          if (!problem) this.#refresh();
-        });
-        break;
-      case 'unreachable':
-      case 'timeout':
-        this.#isGuess = true;
-    }
+    const code = taker.problem?.code;
+    this.#isGuess ||= code === 'unreachable' || code === 'timeout' || code === 'cancelled';
+    if (code !== 'cancelled') return taker;
+    void this.intern.describe(tier, options).then(({ problem }) => !problem && this.#refresh());
     // That it takes longer is no problem.
-    return taker.problem?.code === 'cancelled' && !options.model
-      ? { ...taker, problem: undefined }
-      : taker;
+    return options.model ? taker : { ...taker, problem: undefined };
   }
 }
 
