@@ -74,7 +74,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     notifications,
     review,
     new StatusBar(intern),
-    new LanguageModels(intern),
+    new LanguageModels(intern, context.globalState),
     tokens.follow(intern),
     keys.follow(intern),
     followCloudContext(intern),
