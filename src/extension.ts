@@ -7,10 +7,12 @@ import { registerArtifactCommands } from './host/artifacts';
 import { registerBriefCommands } from './host/briefCommands';
 import { ChatParticipant } from './host/chat/participant';
 import { registerChangeCommands } from './host/changeCommands';
+import { registerCodeActions } from './host/codeActions';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
+import { InlineAnswers } from './host/inlineAnswers';
 import { JobCommands } from './host/jobCommands';
 import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
@@ -41,6 +43,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
+  const inlineAnswers = new InlineAnswers(intern);
   const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
   const review = new ReviewDiagnostics();
@@ -65,12 +68,13 @@ export function activate(context: vscode.ExtensionContext): Api {
     log,
     answers,
     drafts,
+    inlineAnswers,
     logDocuments,
     dashboard,
     notifications,
     review,
     new StatusBar(intern),
-    new LanguageModels(intern),
+    new LanguageModels(intern, context.globalState),
     tokens.follow(intern),
     keys.follow(intern),
     followCloudContext(intern),
@@ -100,6 +104,8 @@ export function activate(context: vscode.ExtensionContext): Api {
     }),
     ...new JobCommands(intern, answers).register(),
     new ChatParticipant(intern).register(context.extensionUri),
+    ...inlineAnswers.register(),
+    registerCodeActions(),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
     ...registerUtilityModels(intern),

@@ -28,11 +28,14 @@ export {
   envelopeLine,
   formatDuration,
   formatRate,
+  formatTokens,
+  originText,
   residencyText,
   type Surface,
 } from './audit/envelope';
 export { type ArtifactEntry, ArtifactStore } from './artifacts/store';
 export type { BackendStatus } from './backends';
+export { type BatchOptions, runBatch } from './batch';
 export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
 export { LOG_KINDS, type LogKind } from './audit/log';
 export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
@@ -54,18 +57,20 @@ export {
   toInternError,
 } from './errors';
 export { hostLabel, isLoopback } from './address';
-export { readLabels } from './jobs/classify';
+export { type Labels, readLabels } from './jobs/classify';
 export type { Finding } from './jobs/codeReview';
 export { parseDiff, pathOf } from './jobs/diff';
 export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
 export type { FollowUp, Handed, HandedChange, SlashCommand, Typed } from './jobs/handed';
-export type { Job, SourcePlace } from './jobs/job';
-export { BlockStream, inlineText } from './jobs/markdown';
+export type { Job, Settled, SourcePlace } from './jobs/job';
+export { type Pack, packKindOf, packOf } from './jobs/packs';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+export { BlockStream, codeBlocks, inlineText, visible } from './jobs/markdown';
 export { readExample, readSchema, type Shape } from './jobs/shape';
 export { chooseJob, cardOf, jobNames, slashCommands } from './jobs/slashCommands';
 export type { Source } from './jobs/sources';
 export { givenTo, type ToolMaterial, type ToolOffer, toolSchema } from './jobs/tool';
+export { clip, counted } from './jobs/words';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
 export { cloudBaseName, isCloudName, sameModel } from './ollama/names';

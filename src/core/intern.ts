@@ -66,6 +66,8 @@ export interface RunOptions {
 
 export interface DescribeOptions {
   signal?: AbortSignal;
+  /** false: no server is asked, and what is set is all that is said. Default: true. */
+  ask?: boolean;
   /** A model to use instead of the tier's. */
   model?: string;
 }
@@ -311,10 +313,13 @@ class InternCore implements Intern {
     return this.#start<Turn>(conversation(tier), request, options);
   }
 
-  async describe(tier: GenerativeTier, { model, signal }: DescribeOptions = {}): Promise<Taker> {
+  async describe(
+    tier: GenerativeTier,
+    { model, ...options }: DescribeOptions = {},
+  ): Promise<Taker> {
     const config = this.#backends.consented(this.#config);
     const target = this.#backends.targetNow(config, tier, model);
-    const { numCtx, ...known } = await this.#ready(target, config, signal);
+    const { numCtx, ...known } = await this.#ready(target, config, options);
     const maxOutput = answerLimit(config.tiers[tier], TURN_LIMITS, numCtx);
     const maxInput = Math.max(0, numCtx - maxOutput);
     return { ...known, model: target.model, numCtx, maxInput, maxOutput };
@@ -323,21 +328,22 @@ class InternCore implements Intern {
   async #ready(
     target: Target,
     config: Config,
-    signal: AbortSignal | undefined,
+    { signal, ask: mayAsk = true }: DescribeOptions,
   ): Promise<Pick<Taker, 'backend' | 'numCtx' | 'capabilities' | 'problem'>> {
     const { backend, tier } = target;
+    const set = {
+      backend,
+      numCtx: backend === 'cloud' ? config.cloud.numCtx : config.tiers[tier].numCtx,
+      capabilities: UNKNOWN_CAPABILITIES,
+    };
+    if (!mayAsk) return set;
     const release = this.#backends.use();
     try {
       if (this.#isDisposed) throw disposedError();
       const ready = await this.#backends.drivers[backend].ready(target, config, signal);
       return { backend: ready.ranIn, numCtx: ready.numCtx, capabilities: ready.capabilities };
     } catch (thrown) {
-      return {
-        backend,
-        numCtx: backend === 'cloud' ? config.cloud.numCtx : config.tiers[tier].numCtx,
-        capabilities: UNKNOWN_CAPABILITIES,
-        problem: toInternError(thrown),
-      };
+      return { ...set, problem: toInternError(thrown) };
     } finally {
       release();
     }

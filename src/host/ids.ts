@@ -9,17 +9,23 @@ export const COMMANDS = {
   summarizeFile: 'ollamaIntern.summarizeFile',
   draftFromSelection: 'ollamaIntern.draftFromSelection',
   classifySelection: 'ollamaIntern.classifySelection',
+  classifyFiles: 'ollamaIntern.classifyFiles',
   extractFromSelection: 'ollamaIntern.extractFromSelection',
   extractFromFile: 'ollamaIntern.extractFromFile',
   triageSelection: 'ollamaIntern.triageSelection',
   triageFile: 'ollamaIntern.triageFile',
   triageTerminal: 'ollamaIntern.triageTerminal',
+  triageOutput: 'ollamaIntern.triageOutput',
   askFiles: 'ollamaIntern.askFiles',
   acceptDraft: 'ollamaIntern.acceptDraft',
   discardDraft: 'ollamaIntern.discardDraft',
   retryDraft: 'ollamaIntern.retryDraft',
   retryAnswer: 'ollamaIntern.retryAnswer',
   copyAnswer: 'ollamaIntern.copyAnswer',
+  answerHere: 'ollamaIntern.answerHere',
+  insertAnswer: 'ollamaIntern.insertAnswer',
+  replaceWithAnswer: 'ollamaIntern.replaceWithAnswer',
+  discardAnswer: 'ollamaIntern.discardAnswer',
   stopCall: 'ollamaIntern.stopCall',
   showLog: 'ollamaIntern.showLog',
   tailLog: 'ollamaIntern.tailLog',
@@ -50,6 +56,7 @@ export const COMMANDS = {
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
   useForUtilityModels: 'ollamaIntern.useForUtilityModels',
+  keepBrief: 'ollamaIntern.keepBrief',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -92,6 +99,7 @@ export const SETTINGS = {
   commitConventional: 'commit.conventional',
   artifactFolder: 'artifactFolder',
   languageModelsInstalled: 'languageModels.installed',
+  codeActions: 'codeActions',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -122,4 +130,9 @@ export const CONTEXTS = {
   reviewShown: 'ollamaIntern.reviewShown',
   /** This editor has settings for the models of its small tasks. */
   utilityModels: 'ollamaIntern.utilityModels',
+  /** Documents in which an answer stands or is written, and those where it is complete. Lists, for `resource in`. */
+  answersShown: 'ollamaIntern.answersShown',
+  answersReady: 'ollamaIntern.answersReady',
+  /** The documents of briefs that are whole: a list of their addresses. */
+  briefs: 'ollamaIntern.briefs',
 } as const;

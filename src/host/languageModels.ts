@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import {
   type Backend,
+  type DescribeOptions,
   GENERATIVE_TIERS,
   type GenerativeTier,
   type Intern,
@@ -18,6 +19,8 @@ import { ThinkingPart, turnMessages, turnRequest } from './turns';
 const PATIENCE_MS = 2_000;
 /** Whose time limits a model has that is no tier's. */
 const PINNED_TIER: GenerativeTier = 'workhorse';
+/** Where the latest list is kept from window to window. */
+const LIST_KEY = 'languageModels';
 /** What VS Code calls the figures of an answer among its parts. */
 const USAGE = 'usage';
 
@@ -29,19 +32,22 @@ interface Choice {
 }
 
 /**
- * The tiers, and if the person wants it the installed models, as language models of the editor. Asks nobody before the
- * editor wants the list.
+ * The tiers, and if the person wants it the installed models, as language models of the editor. The picker shows only
+ * what was announced, so they are at the start; but nobody is asked then: the list is the latest one, or what is set.
  */
 export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.Disposable {
   readonly #changed: vscode.EventEmitter<void>;
   readonly #disposer = new Disposer();
   readonly onDidChangeLanguageModelChatInformation: vscode.Event<void>;
-  /** Somebody has the list. */
-  #isListed = false;
-  /** The server was not there when the list was made. */
-  #wasAway = false;
+  /** The list that was announced is out: from now on servers are asked. */
+  #mayAsk = false;
+  /** Nobody answered when the list was made. */
+  #isGuess = false;
 
-  constructor(private readonly intern: Intern) {
+  constructor(
+    private readonly intern: Intern,
+    private readonly memento: vscode.Memento,
+  ) {
     this.#changed = this.#disposer.own(new vscode.EventEmitter<void>());
     this.onDidChangeLanguageModelChatInformation = this.#changed.event;
     this.#disposer.own(
@@ -50,10 +56,11 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
         onModels: () => this.#refresh(),
         // Where a tier goes follows the breakers.
         onBackend: ({ breaker }, before) => breaker.state !== before.state && this.#refresh(),
-        onEnvelope: () => this.#wasAway && this.#refresh(),
+        onEnvelope: () => this.#isGuess && this.#refresh(),
       }),
     );
     this.#disposer.own(vscode.lm.registerLanguageModelChatProvider(MODEL_VENDOR, this));
+    this.#changed.fire();
   }
 
   dispose(): void {
@@ -62,13 +69,17 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
 
   /** Never asks the person anything, so `silent` makes no difference. */
   async provideLanguageModelChatInformation(): Promise<vscode.LanguageModelChatInformation[]> {
-    this.#isListed = true;
-    this.#wasAway = false;
-    const lists = await Promise.all([
-      Promise.all(GENERATIVE_TIERS.map((tier) => this.#tier(tier))),
-      this.#installed(),
-    ]);
-    return lists.flat();
+    if (!this.#mayAsk) {
+      this.#mayAsk = true;
+      this.#isGuess = true;
+      return this.#latest() ?? this.#tiers({ ask: false });
+    }
+    this.#isGuess = false;
+    const key = this.#key();
+    const lists = await Promise.all([this.#tiers(), this.#installed()]);
+    const list = lists.flat();
+    if (!this.#isGuess) void this.memento.update(LIST_KEY, { key, list });
+    return list;
   }
 
   async provideLanguageModelChatResponse(
@@ -118,11 +129,31 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
   }
 
   #refresh(): void {
-    if (this.#isListed) this.#changed.fire();
+    if (this.#mayAsk) this.#changed.fire();
   }
 
-  async #tier(tier: GenerativeTier): Promise<vscode.LanguageModelChatInformation> {
-    const taker = await this.#describe({ tier });
+  /** The latest list that servers were asked about, as long as the same is set. */
+  #latest(): vscode.LanguageModelChatInformation[] | undefined {
+    const latest = this.memento.get<{ key: string; list: vscode.LanguageModelChatInformation[] }>(
+      LIST_KEY,
+    );
+    return latest?.key === this.#key() ? latest.list : undefined;
+  }
+
+  #key(): string {
+    const { host, tiers, cloud } = this.intern.config;
+    return JSON.stringify([host, tiers, cloud.mode, cloud.models, wantsInstalled()]);
+  }
+
+  #tiers(options: DescribeOptions = {}): Promise<vscode.LanguageModelChatInformation[]> {
+    return Promise.all(GENERATIVE_TIERS.map((tier) => this.#tier(tier, options)));
+  }
+
+  async #tier(
+    tier: GenerativeTier,
+    options: DescribeOptions,
+  ): Promise<vscode.LanguageModelChatInformation> {
+    const taker = await this.#describe(tier, options);
     return {
       id: tier,
       name: `Intern · ${tier[0]?.toUpperCase()}${tier.slice(1)}`,
@@ -134,13 +165,12 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
   }
 
   async #installed(): Promise<vscode.LanguageModelChatInformation[]> {
-    const config = vscode.workspace.getConfiguration(CONFIG_SECTION);
-    if (!config.get<boolean>(SETTINGS.languageModelsInstalled)) return [];
+    if (!wantsInstalled()) return [];
     const models = await this.intern.models.installed(inTime()).catch(() => []);
     const infos = await Promise.all(
       models.map(async ({ name }) => {
         const model = `local/${name}`;
-        const taker = await this.#describe({ tier: PINNED_TIER, model });
+        const taker = await this.#describe(PINNED_TIER, { model });
         // What only embeds, or may not be asked while the cloud is off, is no model to talk to.
         if (taker.problem) return [];
         return { id: model, name, ...described(taker), tooltip: INSTALLED_TEXTS[taker.backend] };
@@ -150,23 +180,20 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
   }
 
   /** Within the time that a list may take; what takes longer is asked again for the next one. */
-  async #describe({ tier, model }: Choice): Promise<Taker> {
-    const options = model === undefined ? {} : { model };
+  async #describe(tier: GenerativeTier, options: DescribeOptions): Promise<Taker> {
     const taker = await this.intern.describe(tier, { ...options, signal: inTime() });
-    switch (taker.problem?.code) {
-      case 'cancelled':
-        void this.intern.describe(tier, options).then(({ problem }) => {
-          this.#wasAway ||= problem !== undefined;
-          if (!problem) this.#refresh();
-        });
-        break;
-      case 'unreachable':
-      case 'timeout':
-        this.#wasAway = true;
-    }
+    const code = taker.problem?.code;
+    this.#isGuess ||= code === 'unreachable' || code === 'timeout' || code === 'cancelled';
+    if (code !== 'cancelled') return taker;
+    void this.intern.describe(tier, options).then(({ problem }) => !problem && this.#refresh());
     // That it takes longer is no problem.
-    return taker.problem?.code === 'cancelled' && !model ? { ...taker, problem: undefined } : taker;
+    return options.model ? taker : { ...taker, problem: undefined };
   }
+}
+
+function wantsInstalled(): boolean {
+  const config = vscode.workspace.getConfiguration(CONFIG_SECTION);
+  return config.get(SETTINGS.languageModelsInstalled, false);
 }
 
 function inTime(): AbortSignal {

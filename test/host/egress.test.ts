@@ -8,7 +8,7 @@ import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, EXTENSION_ID, SCHEMES } from '../../src/host/ids';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { choosing, TestRepository } from './repository';
-import { eventually, Stage } from './support';
+import { eventually, showOutput, Stage } from './support';
 
 /** TEST-NET-1: an address that nobody has. */
 const ELSEWHERE = '192.0.2.1';
@@ -109,6 +109,15 @@ describe('what leaves the machine while the cloud is off', () => {
     await run(command, isOpen()?.document.uri);
   }
 
+  async function withInlineAnswer(command: string): Promise<void> {
+    stage.typed = 'What is this?';
+    await stage.file('question.txt', TEXT, true);
+    await run(COMMANDS.answerHere);
+    assert.ok(stage.server.requests.some(({ path }) => path === '/api/chat'));
+    await run(command);
+    await run(COMMANDS.discardAnswer);
+  }
+
   async function withAnswer(command: string): Promise<void> {
     await stage.file('answer.txt', TEXT, true);
     await run(COMMANDS.summarizeSelection);
@@ -125,6 +134,15 @@ describe('what leaves the machine while the cloud is off', () => {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     await done;
+  }
+
+  async function withWorkspaceFile(command: string): Promise<void> {
+    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    assert.ok(folder);
+    const file = vscode.Uri.joinPath(folder, 'marked.txt');
+    await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
+    await run(command, file);
+    await vscode.workspace.fs.delete(file);
   }
 
   async function withLabels(command: string): Promise<void> {
@@ -199,14 +217,20 @@ describe('what leaves the machine while the cloud is off', () => {
       await run(id);
     },
     [COMMANDS.triageTerminal]: run,
-    [COMMANDS.askFiles]: async (id) => {
+    [COMMANDS.triageOutput]: async (id) => {
+      const output = vscode.window.createOutputChannel('egress');
+      output.append(TEXT);
+      await showOutput(output);
+      await run(id);
+      output.dispose();
+    },
+    [COMMANDS.classifyFiles]: (id) => {
+      stage.typed = 'bug, question';
+      return withWorkspaceFile(id);
+    },
+    [COMMANDS.askFiles]: (id) => {
       stage.typed = 'What is it about?';
-      const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-      assert.ok(folder);
-      const file = vscode.Uri.joinPath(folder, 'ask.txt');
-      await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
-      await run(id, file);
-      await vscode.workspace.fs.delete(file);
+      return withWorkspaceFile(id);
     },
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,
@@ -214,6 +238,10 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.retryDraft]: withDraft,
     [COMMANDS.retryAnswer]: withAnswer,
     [COMMANDS.copyAnswer]: withAnswer,
+    [COMMANDS.answerHere]: withInlineAnswer,
+    [COMMANDS.insertAnswer]: withInlineAnswer,
+    [COMMANDS.replaceWithAnswer]: withInlineAnswer,
+    [COMMANDS.discardAnswer]: withInlineAnswer,
     [COMMANDS.stopCall]: run,
     [COMMANDS.showLog]: withLog,
     [COMMANDS.tailLog]: withLog,
@@ -252,6 +280,10 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.changePack]: withPack(withChange),
     [COMMANDS.incidentBrief]: withOpenFile,
     [COMMANDS.incidentPack]: withPack(withOpenFile),
+    [COMMANDS.keepBrief]: withPack(async (id) => {
+      await withOpenFile(COMMANDS.incidentBrief);
+      await run(id, stage.answerDocument().uri);
+    }),
     [COMMANDS.repositoryBrief]: withProject,
     [COMMANDS.repositoryPack]: withPack(withProject),
     [COMMANDS.useForUtilityModels]: run,

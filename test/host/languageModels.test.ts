@@ -15,7 +15,12 @@ const WEATHER: vscode.LanguageModelChatTool = {
   description: 'Weather of a city',
   inputSchema: { type: 'object', properties: { city: { type: 'string' } } },
 };
-const { User, Assistant } = vscode.LanguageModelChatMessage;
+type Said<R extends 'User' | 'Assistant'> = Parameters<
+  (typeof vscode.LanguageModelChatMessage)[R]
+>[0];
+const User = (content: Said<'User'>) => vscode.LanguageModelChatMessage.User(content);
+const Assistant = (content: Said<'Assistant'>) =>
+  vscode.LanguageModelChatMessage.Assistant(content);
 const isChat = ({ path }: RecordedRequest): boolean => path === '/api/chat';
 
 /** What the runtime tells of a model beyond the API's types. */

@@ -30,9 +30,15 @@ class EventEmitter {
 
 // The bundle copies the module's own keys, so the names have to be real.
 const names = [
+  'CodeAction',
+  'CodeActionKind',
+  'CommentMode',
+  'CommentThreadCollapsibleState',
+  'CommentThreadState',
   'ConfigurationTarget',
   'Diagnostic',
   'DiagnosticSeverity',
+  'FilePermission',
   'MarkdownString',
   'Position',
   'ProgressLocation',
@@ -55,6 +61,7 @@ names.push(
   'WorkspaceEdit',
   'chat',
   'commands',
+  'comments',
   'env',
   'lm',
   'extensions',

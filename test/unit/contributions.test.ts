@@ -105,7 +105,7 @@ describe('package.json', () => {
     for (const { command, title, category } of contributes.commands) {
       it(`${command} has a title in title case under the product's category`, () => {
         assert.equal(category, 'Ollama Intern');
-        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|from|in|of|the|to|with))*$/);
+        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|for|from|in|of|the|to|with))*$/);
         assert.doesNotMatch(title, /[.!:]$|Ollama Intern/);
       });
     }
@@ -163,6 +163,7 @@ describe('package.json', () => {
         COMMANDS.retryDraft,
         COMMANDS.retryAnswer,
         COMMANDS.copyAnswer,
+        COMMANDS.keepBrief,
       ];
       for (const command of acting) assert.ok(hidden.includes(command), command);
     });
@@ -469,7 +470,10 @@ describe('package.json', () => {
     for (const { id } of contributes.languages) assert.match(id, /^ollama-intern-/);
     const languages = contributes.languages.map(({ id }) => id);
     for (const { language } of contributes.grammars) assert.ok(languages.includes(language));
-    for (const key of Object.keys(contributes.configurationDefaults)) {
+    // Answers stand in files as comments do: the view of all comments must not open over them.
+    const { 'comments.openView': openView, ...defaults } = contributes.configurationDefaults;
+    assert.equal(openView, 'firstFileUnresolved');
+    for (const key of Object.keys(defaults)) {
       assert.ok(
         languages.some((id) => key === `[${id}]`),
         key,
