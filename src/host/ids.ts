@@ -89,6 +89,7 @@ export const SETTINGS = {
   caFile: 'network.caFile',
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
+  draftCheckSyntax: 'draft.checkSyntax',
   artifactFolder: 'artifactFolder',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
