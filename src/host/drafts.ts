@@ -6,6 +6,7 @@ import { COMMANDS, CONFIG_SECTION, CONTEXTS, SCHEMES, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
 import { placeOf } from './place';
+import { plain } from './plain';
 import { baseName } from './sources';
 
 interface Draft {
@@ -122,7 +123,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     if (!range) {
       const copy = 'Copy Draft';
       const chosen = await vscode.window.showErrorMessage(
-        `${baseName(draft.original)} has changed where the draft belongs. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
+        `${plain(baseName(draft.original))} has changed where the draft belongs. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
         copy,
       );
       if (chosen === copy) await vscode.env.clipboard.writeText(draft.text);
@@ -132,7 +133,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     edit.replace(draft.original, range, draft.text);
     if (!(await vscode.workspace.applyEdit(edit))) {
       void vscode.window.showErrorMessage(
-        `${baseName(draft.original)} cannot be edited. Nothing was written; the draft stays open.`,
+        `${plain(baseName(draft.original))} cannot be edited. Nothing was written; the draft stays open.`,
       );
       return false;
     }
@@ -207,7 +208,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     if (errors.length === 0 || !isLatest() || draft.accepting) return;
     const again = 'Try Again';
     const said = errorsText(errors, baseName(original));
-    const chosen = await vscode.window.showWarningMessage(said, again);
+    const chosen = await vscode.window.showWarningMessage(plain(said), again);
     if (chosen === again && isLatest()) await this.retry(uri);
   }
 
@@ -224,7 +225,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const discard = 'Discard';
     const again = 'Try Again';
     const chosen = await vscode.window.showInformationMessage(
-      `Draft ready. ${line}`,
+      `Draft ready. ${plain(line)}`,
       accept,
       discard,
       again,

@@ -14,6 +14,7 @@ import { type FilesRead, leftOutLines, megabytes, readEnd, readFiles, textOf } f
 import { COMMANDS } from './ids';
 import { readExample, readLabels, readSchema, type Typed } from './jobInputs';
 import { envelopeLines, runWithProgress } from './jobRunner';
+import { plain } from './plain';
 import {
   baseName,
   cannotRead,
@@ -120,7 +121,7 @@ export class JobCommands {
       await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
       // JSON has no room for a line under it.
       const [, ...notes] = envelopeLines(envelope);
-      if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
+      if (notes.length > 0) void vscode.window.showWarningMessage(plain(notes.join(' ')));
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
         await this.#runExtract(request);
@@ -204,7 +205,7 @@ export class JobCommands {
     const about = sources.length === 1 ? posix.basename(first.name) : `${sources.length} files`;
     const question = await this.#askFor('Question', readQuestion, {
       title: `Ask About ${about}`,
-      prompt: notes.join(' '),
+      prompt: plain(notes.join(' ')),
       placeHolder: 'Where are calls cancelled?',
     });
     if (question === undefined) return;
@@ -323,7 +324,7 @@ async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRea
         roots: roots.map(({ fsPath }) => fsPath),
         unsaved: new Map(unsaved),
         signal: controller.signal,
-        onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
+        onFile: (name, read) => progress.report({ message: plain(`${read}: ${name}`) }),
       });
     },
   );

@@ -10,6 +10,7 @@ import {
   type ResultOf,
 } from '../core';
 import { degradeSentence } from '../shared/degradation';
+import { plain } from './plain';
 
 export interface JobUi {
   /** What is being done, for the progress: `Summarizing main.ts`. */
@@ -32,7 +33,7 @@ export async function runWithProgress<N extends JobName>(
   ui: JobUi,
 ): Promise<Envelope<ResultOf<N>>> {
   return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: ui.title, cancellable: true },
+    { location: vscode.ProgressLocation.Notification, title: plain(ui.title), cancellable: true },
     (progress, token) => {
       const controller = new AbortController();
       token.onCancellationRequested(() => controller.abort());
@@ -49,7 +50,7 @@ export async function runWithProgress<N extends JobName>(
             if (now - shownAt < WRITING_UPDATE_MS) return;
             shownAt = now;
           }
-          progress.report({ message: phaseText(phase) });
+          progress.report({ message: plain(phaseText(phase)) });
         },
       });
     },
