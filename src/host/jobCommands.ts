@@ -224,7 +224,7 @@ export class JobCommands {
         })),
       ]);
       const said = [...batch.cautions, ...notes];
-      if (said.length > 0) void vscode.window.showWarningMessage(said.join(' '));
+      if (said.length > 0) void vscode.window.showWarningMessage(plain(said.join(' ')));
       if (batch.failure) throw batch.failure;
     });
   }
@@ -259,6 +259,7 @@ export class JobCommands {
   ): Promise<T | undefined> {
     const text = await vscode.window.showInputBox({
       ...options,
+      prompt: options.prompt && plain(options.prompt),
       value: this.#typed.get(what),
       ignoreFocusOut: true,
       validateInput: (typed) => {
@@ -310,7 +311,7 @@ export class JobCommands {
     const { sources, notes, about } = await readChosen(chosen);
     const question = await this.#askFor('Question', readQuestion, {
       title: `Ask About ${about}`,
-      prompt: plain(notes.join(' ')),
+      prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',
     });
     if (question === undefined) return;
