@@ -241,6 +241,12 @@ async function outcomeOf(
   }
 }
 
+function assertResult(
+  outcome: Outcome<unknown> | InternError,
+): asserts outcome is Outcome<unknown> {
+  if (outcome instanceof InternError) assert.fail(outcome.message);
+}
+
 /** A result that holds what the job promises, or an error that says that the answer cannot be used. */
 function assertHolds(name: JobName, outcome: Outcome<unknown> | InternError): void {
   if (outcome instanceof InternError) {
@@ -275,7 +281,7 @@ describe('jobs against hostile answers', () => {
     if (given.kind === 'vectors') {
       it(`${name} asks no model for words`, async () => {
         const outcome = await outcomeOf(name, () => assert.fail('a model was asked'));
-        assert.ok(!(outcome instanceof InternError));
+        assertResult(outcome);
         assertPromised(name, outcome.result);
       });
       continue;
@@ -297,7 +303,7 @@ function describeData(name: JobName, { good, fields, outside }: Data): void {
   /** The result of a good answer that is written down in some way. */
   const resultOf = async (write: (json: string) => string): Promise<unknown> => {
     const outcome = await outcomeOf(name, (question) => write(json(question)));
-    assert.ok(!(outcome instanceof InternError), String(outcome));
+    assertResult(outcome);
     assertPromised(name, outcome.result);
     return outcome.result;
   };
@@ -355,7 +361,7 @@ function describeData(name: JobName, { good, fields, outside }: Data): void {
   for (const [what, answer, check] of outside) {
     it(`does not let through ${what}`, async () => {
       const outcome = await outcomeOf(name, () => JSON.stringify(answer));
-      assert.ok(!(outcome instanceof InternError), String(outcome));
+      assertResult(outcome);
       assertHolds(name, outcome);
       check(outcome.result as never);
     });
@@ -386,7 +392,7 @@ function describeText(name: JobName): void {
   ] as const) {
     it(`takes ${what} for words`, async () => {
       const outcome = await outcomeOf(name, () => answer);
-      assert.ok(!(outcome instanceof InternError), String(outcome));
+      assertResult(outcome);
       assertHolds(name, outcome);
     });
   }
