@@ -96,6 +96,7 @@ export const SETTINGS = {
   caFile: 'network.caFile',
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
+  draftCheckSyntax: 'draft.checkSyntax',
   artifactFolder: 'artifactFolder',
   codeActions: 'codeActions',
 } as const;
