@@ -22,6 +22,10 @@ export const COMMANDS = {
   retryDraft: 'ollamaIntern.retryDraft',
   retryAnswer: 'ollamaIntern.retryAnswer',
   copyAnswer: 'ollamaIntern.copyAnswer',
+  answerHere: 'ollamaIntern.answerHere',
+  insertAnswer: 'ollamaIntern.insertAnswer',
+  replaceWithAnswer: 'ollamaIntern.replaceWithAnswer',
+  discardAnswer: 'ollamaIntern.discardAnswer',
   stopCall: 'ollamaIntern.stopCall',
   showLog: 'ollamaIntern.showLog',
   tailLog: 'ollamaIntern.tailLog',
@@ -93,8 +97,10 @@ export const SETTINGS = {
   caFile: 'network.caFile',
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
+  draftCheckSyntax: 'draft.checkSyntax',
   artifactFolder: 'artifactFolder',
   languageModelsInstalled: 'languageModels.installed',
+  codeActions: 'codeActions',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -118,6 +124,9 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** Documents in which an answer stands or is written, and those where it is complete. Lists, for `resource in`. */
+  answersShown: 'ollamaIntern.answersShown',
+  answersReady: 'ollamaIntern.answersReady',
   /** The documents of briefs that are whole: a list of their addresses. */
   briefs: 'ollamaIntern.briefs',
   /** This editor has settings for the models of its small tasks. */
