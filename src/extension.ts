@@ -13,6 +13,7 @@ import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
 import { InlineAnswers } from './host/inlineAnswers';
 import { JobCommands } from './host/jobCommands';
+import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
 import { ReviewDiagnostics } from './host/review';
@@ -21,6 +22,7 @@ import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
+import { registerUtilityModels } from './host/utilityModels';
 
 /** What other code in the extension host may use. */
 export interface Api {
@@ -71,6 +73,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     notifications,
     review,
     new StatusBar(intern),
+    new LanguageModels(intern, context.globalState),
     tokens.follow(intern),
     keys.follow(intern),
     followCloudContext(intern),
@@ -103,6 +106,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     registerCodeActions(),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
+    ...registerUtilityModels(intern),
     ...registerChangeCommands({ intern, answers, review }),
     { dispose: () => void intern.dispose() },
   );

@@ -19,8 +19,9 @@ import { Limiter } from './routing/limiter';
 import { LoadTimes } from './routing/loads';
 import { LocalBackend } from './routing/local';
 import { ResidencyTracker } from './routing/residency';
-import { BACKENDS } from './routing/route';
+import { BACKENDS, routeOf, type Target } from './routing/route';
 import type { Gate } from './routing/router';
+import type { Tier } from './routing/tiers';
 import type { Store } from './store';
 import type { ConfigProblem } from './values';
 
@@ -146,6 +147,12 @@ export class Backends {
   isOpen(backend: Backend): boolean {
     const { state } = this.gates[backend].breaker.status;
     return this.isAllowed(backend) && (state === 'closed' || state === 'half_open');
+  }
+
+  /** The target that would answer now, as far as can be told. */
+  targetNow(config: Config, tier: Tier, model?: string): Target {
+    const targets = routeOf(config, tier, model);
+    return targets.find(({ backend }) => this.isOpen(backend)) ?? (targets[0] as Target);
   }
 
   /** Keeps the connections open for a call of several requests, until the function that it returns is called. */

@@ -10,12 +10,14 @@
  */
 export {
   createIntern,
+  type DescribeOptions,
   type Intern,
   type InternListener,
   type InternOptions,
   type Models,
   type RunningCall,
   type RunOptions,
+  type Taker,
 } from './intern';
 export {
   type Attempt,
@@ -57,6 +59,7 @@ export {
 export { hostLabel, isLoopback } from './address';
 export type { Finding } from './jobs/codeReview';
 export { parseDiff, pathOf } from './jobs/diff';
+export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
 export type { Job, Settled } from './jobs/job';
 export { type Pack, packKindOf, packOf } from './jobs/packs';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';

@@ -7,9 +7,18 @@ import { Backends, type BackendStatus } from './backends';
 import { type Clock, systemClock } from './clock';
 import { type Config, type Environment, resolveConfig, type Settings } from './config';
 import { cancelledError, type InternError, toInternError } from './errors';
+import {
+  conversation,
+  type Turn,
+  TURN_LIMITS,
+  type TurnMessage,
+  turnPrompt,
+  type TurnRequest,
+} from './jobs/conversation';
 import type { Job } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-import { TokenEstimator } from './models/estimator';
+import { UNKNOWN_CAPABILITIES } from './models/catalogue';
+import { readPrompt, TokenEstimator } from './models/estimator';
 import type { PullProgress } from './ollama/client';
 import { modelKey } from './ollama/names';
 import type { PsModel } from './ollama/schemas';
@@ -20,8 +29,8 @@ import type { KeySource } from './routing/cloudKeys';
 import { abortReason, ask } from './routing/deadline';
 import { routeOf, type Target } from './routing/route';
 import { RouteError } from './routing/router';
-import type { Tier } from './routing/tiers';
-import { type CallRecord, Run } from './run';
+import type { GenerativeTier, Tier } from './routing/tiers';
+import { answerLimit, type CallRecord, Run } from './run';
 import { MemoryStore, type Store } from './store';
 
 export interface InternOptions {
@@ -44,6 +53,8 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** Text of the answer as it is written; only streamed jobs have any. */
   onDelta?: (text: string) => void;
+  /** What a model thinks before it writes, where it is asked to. */
+  onThinking?: (text: string) => void;
   onPhase?: (phase: Phase) => void;
   /** For the audit trail. Default: `library`. */
   surface?: Surface;
@@ -51,6 +62,29 @@ export interface RunOptions {
   model?: string;
   /** What to do with an input that does not fit the model's window. Default: refuse it with `context_overflow`. */
   overflow?: 'refuse' | 'shorten';
+}
+
+export interface DescribeOptions {
+  signal?: AbortSignal;
+  /** false: no server is asked, and what is set is all that is said. Default: true. */
+  ask?: boolean;
+  /** A model to use instead of the tier's. */
+  model?: string;
+}
+
+/** What would take a turn of a conversation. Tokens. */
+export interface Taker {
+  /** Where the model runs. */
+  backend: Backend;
+  model: string;
+  /** Prompt and answer together. */
+  numCtx: number;
+  maxInput: number;
+  maxOutput: number;
+  /** As /api/show spells them. */
+  capabilities: readonly string[];
+  /** Why its server said nothing: the rest is what is set, and what a model is taken for. */
+  problem?: InternError;
 }
 
 /** A call that is running now. */
@@ -74,6 +108,8 @@ export interface InternListener {
   onConfig?(config: Config): void;
   /** A breaker, or what is known of a backend, changed. */
   onBackend?(status: BackendStatus, before: BreakerStatus): void;
+  /** A model was pulled, or what was known of the installed ones is forgotten. */
+  onModels?(): void;
   onLogProblem?(error: Error): void;
 }
 
@@ -86,6 +122,19 @@ export interface Intern {
     input: InputOf<N>,
     options?: RunOptions,
   ): Promise<Envelope<ResultOf<N>>>;
+  /**
+   * One turn of a conversation that its client keeps, by a tier, or by the model in `options`. Routed, enveloped and
+   * logged like a job; the whole conversation is sent or none of it. Rejects with an InternError.
+   */
+  converse(
+    tier: GenerativeTier,
+    request: TurnRequest,
+    options?: Omit<RunOptions, 'overflow'>,
+  ): Promise<Envelope<Turn>>;
+  /** What would take a turn of `converse` now, as far as its server says; its `problem` is told, not thrown. */
+  describe(tier: GenerativeTier, options?: DescribeOptions): Promise<Taker>;
+  /** About how many tokens a text, or a message of `converse`, would take; learned from what servers counted. */
+  countTokens(tier: GenerativeTier, content: string | TurnMessage, model?: string): number;
   readonly running: readonly RunningCall[];
   /** Cancels a running call; false when there is none of that id. */
   stop(callId: string): boolean;
@@ -203,10 +252,10 @@ class InternCore implements Intern {
       },
       pull: async (model, onProgress, signal) => {
         await client.pull(model, onProgress, signal);
-        catalogue.refresh();
+        this.#forgetModels();
       },
       prewarm: (tiers, signal) => this.#prewarm(tiers, signal),
-      refresh: () => catalogue.refresh(),
+      refresh: () => this.#forgetModels(),
       version: (signal) => ask(this.#clock, (s) => client.version(s), signal),
     };
   }
@@ -248,33 +297,85 @@ class InternCore implements Intern {
     return { dispose: () => this.#listeners.delete(listener) };
   }
 
-  async run<N extends JobName>(
+  run<N extends JobName>(
     name: N,
     input: InputOf<N>,
     options: RunOptions = {},
   ): Promise<Envelope<ResultOf<N>>> {
+    return this.#start<ResultOf<N>>(JOBS[name], input, options);
+  }
+
+  converse(
+    tier: GenerativeTier,
+    request: TurnRequest,
+    options: Omit<RunOptions, 'overflow'> = {},
+  ): Promise<Envelope<Turn>> {
+    return this.#start<Turn>(conversation(tier), request, options);
+  }
+
+  async describe(
+    tier: GenerativeTier,
+    { model, ...options }: DescribeOptions = {},
+  ): Promise<Taker> {
+    const config = this.#backends.consented(this.#config);
+    const target = this.#backends.targetNow(config, tier, model);
+    const { numCtx, ...known } = await this.#ready(target, config, options);
+    const maxOutput = answerLimit(config.tiers[tier], TURN_LIMITS, numCtx);
+    const maxInput = Math.max(0, numCtx - maxOutput);
+    return { ...known, model: target.model, numCtx, maxInput, maxOutput };
+  }
+
+  async #ready(
+    target: Target,
+    config: Config,
+    { signal, ask: mayAsk = true }: DescribeOptions,
+  ): Promise<Pick<Taker, 'backend' | 'numCtx' | 'capabilities' | 'problem'>> {
+    const { backend, tier } = target;
+    const set = {
+      backend,
+      numCtx: backend === 'cloud' ? config.cloud.numCtx : config.tiers[tier].numCtx,
+      capabilities: UNKNOWN_CAPABILITIES,
+    };
+    if (!mayAsk) return set;
+    const release = this.#backends.use();
+    try {
+      if (this.#isDisposed) throw disposedError();
+      const ready = await this.#backends.drivers[backend].ready(target, config, signal);
+      return { backend: ready.ranIn, numCtx: ready.numCtx, capabilities: ready.capabilities };
+    } catch (thrown) {
+      return { ...set, problem: toInternError(thrown) };
+    } finally {
+      release();
+    }
+  }
+
+  countTokens(tier: GenerativeTier, content: string | TurnMessage, model?: string): number {
+    const target = this.#backends.targetNow(this.#config, tier, model);
+    if (typeof content === 'string') return this.#estimator.countText(target.model, content);
+    const { texts, images } = readPrompt(turnPrompt([content]));
+    return this.#estimator.count(target.model, texts, images);
+  }
+
+  async #start<R>(job: Job, input: unknown, options: RunOptions): Promise<Envelope<R>> {
     if (this.#isDisposed) throw disposedError();
-    const call = this.#call(name, input, options);
+    const call = this.#call(job, input, options);
     this.#calls.add(call);
     try {
-      return await call;
+      return (await call) as Envelope<R>;
     } finally {
       this.#calls.delete(call);
     }
   }
 
-  async #call<N extends JobName>(
-    name: N,
-    input: InputOf<N>,
-    options: RunOptions,
-  ): Promise<Envelope<ResultOf<N>>> {
+  async #call(job: Job, input: unknown, options: RunOptions): Promise<Envelope> {
+    const { name } = job;
     const config = this.#config;
     const record: CallRecord = {
       call_id: `call_${randomUUID()}`,
       job: name,
       surface: options.surface ?? 'library',
       startedAt: this.#clock.monotonic(),
-      target: routeOf(config, JOBS[name].tier, options.model)[0] as Target,
+      target: routeOf(config, job.tier, options.model)[0] as Target,
       setup: { config, drivers: this.#backends.drivers },
     };
     const stop = new AbortController();
@@ -295,10 +396,10 @@ class InternCore implements Intern {
       this.#running.set(record.call_id, running);
       this.#tell('onCallStarted', running);
       const stoppable = { ...options, signal: stop.signal };
-      const envelope = await this.#newRun(JOBS[name], record, stoppable, running).envelope(input);
+      const envelope = await this.#newRun(job, record, stoppable, running).envelope(input);
       this.#log.write({ kind: 'call', tool: name, envelope: { ...envelope, result: undefined } });
       this.#tell('onEnvelope', envelope);
-      return envelope as Envelope<ResultOf<N>>;
+      return envelope;
     } catch (thrown) {
       const route = thrown instanceof RouteError ? thrown : undefined;
       const failure = route?.error ?? toInternError(thrown);
@@ -401,6 +502,11 @@ class InternCore implements Intern {
     for (const listener of this.#listeners) {
       (listener[event] as ((...a: typeof args) => void) | undefined)?.apply(listener, args);
     }
+  }
+
+  #forgetModels(): void {
+    this.#backends.local.catalogue.refresh();
+    this.#tell('onModels');
   }
 
   #onEvicted(models: string[]): void {

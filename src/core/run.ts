@@ -3,14 +3,16 @@ import type { LogEvent } from './audit/log';
 import type { Backends } from './backends';
 import { sideBySide } from './batch';
 import type { Clock } from './clock';
+import type { TierConfig } from './config';
 import { InternError, toInternError } from './errors';
 import type { RunningCall, RunOptions } from './intern';
 import type { Job, Outcome, Prompt, PromptJob, Question, Reply, Settled, Steps } from './jobs/job';
 import { jsonSchema, readJson } from './jobs/json';
-import type { TokenEstimator } from './models/estimator';
+import { IMAGE_TOKENS, readPrompt, type TokenEstimator } from './models/estimator';
 import { alwaysThinks, THINKING_ROOM } from './models/thinking';
 import type { Call, Phase } from './routing/call';
-import { routeOf, type Target } from './routing/route';
+import { checkAbilities } from './routing/abilities';
+import type { Target } from './routing/route';
 import { type Move, type Routed, RouteError, type Setup, Walk } from './routing/router';
 
 /** What one call is, from its beginning to its end. */
@@ -51,6 +53,7 @@ interface Prepared {
   /** There is room for thoughts before the answer, as far as the window has it. */
   mayThink: boolean;
   texts: string[];
+  images: number;
   /** Shortened when `truncated`. */
   input: unknown;
   truncated: boolean;
@@ -187,17 +190,16 @@ export class Run {
     const { temperature, streamed = false } = question;
     const asking = { temperature, streamed, shorten: undefined, input: undefined };
     const { routed } = await this.#ask({ ...asking, prompt: () => question });
-    return { text: routed.answer.content, done_reason: routed.answer.done_reason };
+    const { content: text, thinking, tool_calls, done_reason } = routed.answer;
+    return { text, thinking, tool_calls, done_reason };
   }
 
   /** The window is that of the target that would answer now. */
   async #room(question: Question): Promise<number> {
     const { estimator, backends } = this.s;
     const { config, drivers } = this.record.setup;
-    const texts = question.messages.map((m) => m.content);
-    const targets = routeOf(config, this.job.tier, this.options.model);
-    const target =
-      targets.find(({ backend }) => backends.isOpen(backend)) ?? targets[0] ?? this.record.target;
+    const { texts, images } = readPrompt(question);
+    const target = backends.targetNow(config, this.job.tier, this.options.model);
     const numCtx = await drivers[target.backend]
       .ready(target, backends.consented(config), this.options.signal)
       .then(
@@ -205,8 +207,8 @@ export class Run {
         // What is wrong with it is told by the question itself, or does not matter to the next target.
         () => config.tiers[this.job.tier].numCtx,
       );
-    const numPredict = config.tiers[this.job.tier].options.numPredict ?? question.numPredict;
-    const left = numCtx * FILL - numPredict - estimator.count(target.model, texts);
+    const numPredict = answerLimit(config.tiers[this.job.tier], question, numCtx);
+    const left = numCtx * FILL - numPredict - estimator.count(target.model, texts, images);
     const perToken = estimator.charsPerToken(target.model, '');
     return Math.max(0, Math.floor(left * perToken));
   }
@@ -266,23 +268,26 @@ export class Run {
           streamed: asking.streamed,
           prepare: ({ model }, ready) => {
             prepared = this.#prepare(asking, { model, numCtx: ready.numCtx });
-            const { messages, numPredict, format } = prepared.prompt;
             const { temperature, streamed } = asking;
-            const prompted = { messages, numPredict, format, temperature, streamed };
+            const prompted = { ...prepared.prompt, temperature, streamed };
+            checkAbilities(prompted, ready, model);
             return (listener) => ready.run(prompted, listener);
           },
         },
         (model, tokens) => {
-          if (prepared) this.s.estimator.correct(model, charsOf(prepared.texts), tokens);
+          if (prepared)
+            this.s.estimator.correct(model, charsOf(prepared.texts), textTokens(prepared, tokens));
         },
       );
       const asked = prepared as unknown as Prepared;
       this.#learn(asked, routed);
       const { answer, target } = routed;
-      const hasThought = answer.thinking !== '';
+      const { tools, think } = asked.prompt;
       // Whatever it was told.
+      const hasThought = answer.thinking !== '' && !think;
       if (hasThought) this.s.backends.thinkers.add(target.model);
-      if (answer.content.trim() === '') {
+      const isCall = tools !== undefined && answer.tool_calls.length > 0;
+      if (answer.content.trim() === '' && !isCall) {
         if (hasThought && !asked.mayThink) return await this.#ask(asking);
         throw emptyAnswer(routed);
       }
@@ -316,6 +321,7 @@ export class Run {
       {
         signal: this.options.signal,
         onDelta: (text) => call.streamed && this.options.onDelta?.(text),
+        onThinking: call.streamed ? this.options.onThinking : undefined,
         onTarget: ({ model }, backend) => Object.assign(this.running, { model, backend }),
         onPhase: (phase) => this.#tellPhase(phase),
       },
@@ -333,11 +339,14 @@ export class Run {
     }
   }
 
-  #learn({ texts }: Prepared, { answer, target }: Routed): void {
+  #learn(prepared: Prepared, { answer, target }: Routed): void {
     const { estimator } = this.s;
-    const wasCut = estimator.wasCut(target.model, texts, answer.prompt_tokens);
+    const { texts, images } = prepared;
+    const tokens = textTokens(prepared, answer.prompt_tokens);
+    const wasCut = estimator.wasCut(target.model, texts, tokens);
     if (wasCut) this.#warnings.push(cutWarning(target.model, answer.prompt_tokens));
-    else estimator.learn(target.model, charsOf(texts), answer.prompt_tokens);
+    // What an image takes is too rough a guess to learn from the rest.
+    else if (images === 0) estimator.learn(target.model, charsOf(texts), tokens);
     this.#wasCut ||= wasCut;
   }
 
@@ -364,9 +373,9 @@ export class Run {
     const warnings: string[] = [];
     for (let round = 0; ; round++) {
       const asked = asking.prompt(input);
-      const numPredict = config.tiers[this.job.tier].options.numPredict ?? asked.numPredict;
-      const texts = asked.messages.map((m) => m.content);
-      const promptTokens = this.s.estimator.count(window.model, texts);
+      const numPredict = answerLimit(config.tiers[this.job.tier], asked, window.numCtx);
+      const { texts, images } = readPrompt(asked);
+      const promptTokens = this.s.estimator.count(window.model, texts, images);
       const available = window.numCtx - numPredict;
       if (promptTokens <= available) {
         const mayThink = this.#thinks(window.model);
@@ -374,7 +383,7 @@ export class Run {
           ? Math.min(numPredict + THINKING_ROOM, window.numCtx - promptTokens)
           : numPredict;
         const prompt = { ...asked, numPredict: limit };
-        return { prompt, mayThink, texts, input, warnings, truncated: round > 0 };
+        return { prompt, mayThink, texts, images, input, warnings, truncated: round > 0 };
       }
       if (this.options.overflow !== 'shorten' || !asking.shorten || round === 4) {
         throw overflowError(window, promptTokens, numPredict, asking.shorten !== undefined);
@@ -470,6 +479,20 @@ export class Run {
 /** No text has no tokens: 0 means that nobody counted. */
 function plus(total: number | undefined, tokens: number): number | undefined {
   return total === undefined || tokens === 0 ? undefined : total + tokens;
+}
+
+/** Most tokens of an answer in that window. */
+export function answerLimit(
+  { options }: TierConfig,
+  { numPredict, answerShare = Infinity }: Pick<Prompt, 'numPredict' | 'answerShare'>,
+  numCtx: number,
+): number {
+  return options.numPredict ?? Math.min(numPredict, Math.floor(numCtx * answerShare));
+}
+
+/** What a server counted, without the images. */
+function textTokens({ images }: Prepared, tokens: number): number {
+  return tokens - images * IMAGE_TOKENS;
 }
 
 function charsOf(texts: string[]): number {

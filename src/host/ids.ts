@@ -56,6 +56,7 @@ export const COMMANDS = {
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
   keepBrief: 'ollamaIntern.keepBrief',
+  useForUtilityModels: 'ollamaIntern.useForUtilityModels',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -98,11 +99,15 @@ export const SETTINGS = {
   commitConventional: 'commit.conventional',
   draftCheckSyntax: 'draft.checkSyntax',
   artifactFolder: 'artifactFolder',
+  languageModelsInstalled: 'languageModels.installed',
   codeActions: 'codeActions',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
+
+/** The vendor of the models in the editor's picker. */
+export const MODEL_VENDOR = 'ollama-intern';
 
 /** Documents that the product writes and nobody edits. */
 export const SCHEMES = {
@@ -124,4 +129,6 @@ export const CONTEXTS = {
   answersReady: 'ollamaIntern.answersReady',
   /** The documents of briefs that are whole: a list of their addresses. */
   briefs: 'ollamaIntern.briefs',
+  /** This editor has settings for the models of its small tasks. */
+  utilityModels: 'ollamaIntern.utilityModels',
 } as const;

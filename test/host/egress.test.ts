@@ -286,6 +286,7 @@ describe('what leaves the machine while the cloud is off', () => {
     }),
     [COMMANDS.repositoryBrief]: withProject,
     [COMMANDS.repositoryPack]: withPack(withProject),
+    [COMMANDS.useForUtilityModels]: run,
     [COMMANDS.openArtifact]: withPack(async (id) => {
       await withOpenFile(COMMANDS.incidentPack);
       const undo = choosing([/./, 'Open']);

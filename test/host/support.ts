@@ -67,6 +67,9 @@ export class Stage {
       'cloud.mode',
       'cloud.host',
       'cloud.model',
+      'tiers.deep',
+      'options.contextWindow',
+      'languageModels.installed',
     ];
     await this.set(Object.fromEntries(keys.map((key) => [key, undefined])));
     await this.api.intern.flush();

@@ -62,6 +62,7 @@ names.push(
   'commands',
   'comments',
   'env',
+  'lm',
   'extensions',
   'languages',
   'window',

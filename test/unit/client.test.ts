@@ -115,7 +115,7 @@ describe('the client', () => {
     it('gathers a tool call from the stream', async () => {
       const tools = [
         {
-          type: 'function',
+          type: 'function' as const,
           function: {
             name: 'get_weather',
             description: 'Weather of a city',

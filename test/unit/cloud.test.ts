@@ -243,6 +243,7 @@ describe('the cloud', () => {
               onError: hear,
               onConfig: hear,
               onBackend: hear,
+              onModels: hear,
               onLogProblem: hear,
             };
             intern.listen(listener);

@@ -11,6 +11,7 @@ import {
   CONFIG_SECTION,
   CONTEXTS,
   EXTENSION_ID,
+  MODEL_VENDOR,
   SCHEMES,
   SETTINGS,
   VIEWS,
@@ -54,6 +55,7 @@ interface Manifest {
     languages: { id: string }[];
     grammars: { language: string; path: string }[];
     configurationDefaults: Record<string, unknown>;
+    languageModelChatProviders: { vendor: string; displayName: string }[];
     views?: Record<string, { id: string }[]>;
   };
   capabilities: {
@@ -94,7 +96,7 @@ describe('package.json', () => {
     for (const { command, title, category } of contributes.commands) {
       it(`${command} has a title in title case under the product's category`, () => {
         assert.equal(category, 'Ollama Intern');
-        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|from|in|of|the|to|with))*$/);
+        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|for|from|in|of|the|to|with))*$/);
         assert.doesNotMatch(title, /[.!:]$|Ollama Intern/);
       });
     }
@@ -380,6 +382,40 @@ describe('package.json', () => {
       for (const key of untrustedWorkspaces.restrictedConfigurations) {
         assert.ok(key in properties, key);
       }
+    });
+  });
+
+  describe('names', () => {
+    it('of the vendor of language models are those of the code', () => {
+      const vendors = contributes.languageModelChatProviders.map(({ vendor }) => vendor);
+      assert.deepEqual(vendors, [MODEL_VENDOR]);
+    });
+
+    // The editor takes the first that registers a name, and tells the second nothing.
+    it('are taken by no other extension', () => {
+      const vendors = [
+        ...['copilot', 'copilotcli', 'claude-code', 'ollama', 'ollama-models', 'selfagency-opilot'],
+        ...['llama-vscode', 'anthropic', 'azure', 'customendpoint', 'customoai', 'gemini'],
+        ...[
+          'groq',
+          'openai',
+          'openrouter',
+          'xai',
+          'cerebras',
+          'huggingface',
+          'litellm',
+          'lmstudio',
+        ],
+      ];
+      assert.ok(!vendors.includes(MODEL_VENDOR));
+      const extensions = [
+        ...['ollama.ollama', 'selfagency.opilot', 'continue.continue', 'saoudrizwan.claude-dev'],
+        ...['rooveterinaryinc.roo-cline', 'rjmacarthy.twinny', 'ggml-org.llama-vscode'],
+        ...['ex3ndr.llama-coder', 'tabbyml.vscode-tabby', 'ms-windows-ai-studio.windows-ai-studio'],
+      ];
+      assert.ok(!extensions.includes(EXTENSION_ID));
+      const prefixes = ['ollama', 'opilot', 'continue', 'cline', 'roo-cline', 'twinny', 'tabby'];
+      assert.ok(!prefixes.includes(CONFIG_SECTION));
     });
   });
 

@@ -26,7 +26,7 @@ const request = (more: Partial<ChatRequest> = {}): ChatRequest => ({
 });
 
 const WEATHER = {
-  type: 'function',
+  type: 'function' as const,
   function: {
     name: 'get_weather',
     description: 'The weather of a city',
@@ -755,11 +755,11 @@ describe('the gateway', () => {
       catalogue = new GatewayCatalogue(client, coreClock(clock));
     }
 
-    it('knows the window of a model, and nothing else', async () => {
+    it('knows the window of a model, and takes it to have every ability', async () => {
       await setUp({ manners: 'vllm', models: [{ name: 'm', contextLength: 4096 }, 'other'] });
       assert.deepEqual(await catalogue.info('m'), {
         name: 'm',
-        capabilities: ['completion'],
+        capabilities: ['completion', 'tools', 'vision'],
         contextLength: 4096,
         parameters: undefined,
         remote: true,

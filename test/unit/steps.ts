@@ -17,7 +17,7 @@ export class FakeSteps implements Steps {
     await Promise.resolve();
     const answer = this.answer(question, this.asked.push(question) - 1);
     if (answer instanceof InternError) throw answer;
-    return { text: answer, done_reason: 'stop' };
+    return { thinking: '', tool_calls: [], text: answer, done_reason: 'stop' };
   }
 
   async askFor<S extends z.ZodType>(

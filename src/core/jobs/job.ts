@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { InternError } from '../errors';
-import type { ChatMessage } from '../ollama/client';
+import type { ChatMessage, Tool, ToolCall } from '../ollama/client';
 import type { GenerativeTier, Tier } from '../routing/tiers';
 
 /** What a job asks of a model. */
@@ -8,8 +8,16 @@ export interface Prompt {
   messages: ChatMessage[];
   /** Most tokens of the answer. */
   numPredict: number;
+  /** The answer gets no more than this share (0 to 1) of the window. Default: as much as it takes. */
+  answerShare?: number;
   /** The JSON schema that the answer has to follow; absent: free text. */
   format?: Record<string, unknown>;
+  /** What the model may call; only for a model that can. */
+  tools?: Tool[];
+  /** One of the tools has to be called, where a server can be told so. */
+  toolChoice?: 'required';
+  /** Whether a model that can think does so first. Default: no. */
+  think?: boolean;
 }
 
 /** What a job made of an answer. */
@@ -73,6 +81,8 @@ export interface Question extends Prompt {
 
 export interface Reply {
   text: string;
+  thinking: string;
+  tool_calls: ToolCall[];
   /** `length`: the answer was cut at its limit. */
   done_reason: string;
 }

@@ -17,6 +17,9 @@ export interface ModelInfo {
   remote: boolean;
 }
 
+/** What a model is taken for when its server does not say: it refuses by itself what the model cannot do. */
+export const UNKNOWN_CAPABILITIES: readonly string[] = ['completion', 'tools', 'vision'];
+
 /** How long what the server said about its models is believed. */
 const CACHE_MS = 60 * 60 * 1000;
 export const MOST_NAMES = 8;

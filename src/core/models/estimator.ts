@@ -1,3 +1,4 @@
+import type { ChatMessage, Tool } from '../ollama/client';
 import { modelKey } from '../ollama/names';
 import type { Store } from '../store';
 
@@ -14,6 +15,22 @@ const CUT_FACTOR = 2.5;
 const CUT_CHARS = 2_000;
 /** Chat templates add a few tokens to each message. */
 const TOKENS_PER_MESSAGE = 8;
+/** What an image takes, roughly: 256 tokens in gemma3, 576 in llava, some 1,600 in llama3.2-vision. */
+export const IMAGE_TOKENS = 1_000;
+
+/** What a prompt gives a model to read: the text of each message, with the calls of tools in it, and the tools. */
+export function readPrompt({ messages, tools }: { messages: ChatMessage[]; tools?: Tool[] }): {
+  texts: string[];
+  images: number;
+} {
+  const texts = messages.map(({ content, thinking = '', tool_calls }) =>
+    [thinking, content, ...(tool_calls ?? []).map((call) => JSON.stringify(call))].join(''),
+  );
+  return {
+    texts: tools ? [...texts, JSON.stringify(tools)] : texts,
+    images: messages.reduce((sum, { images = [] }) => sum + images.length, 0),
+  };
+}
 
 /** Estimates tokens from characters; each model teaches it through the counts that the server returns. */
 export class TokenEstimator {
@@ -23,12 +40,17 @@ export class TokenEstimator {
     this.#store = store;
   }
 
-  /** Tokens that these texts would take as the messages of one prompt. */
-  count(model: string, texts: readonly string[]): number {
+  /** Tokens that these texts and images would take as the messages of one prompt. */
+  count(model: string, texts: readonly string[], images = 0): number {
     const chars = texts.reduce((sum, text) => sum + text.length, 0);
     const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), '');
     const perToken = this.charsPerToken(model, longest.slice(0, 4000));
-    return Math.ceil(chars / perToken) + TOKENS_PER_MESSAGE * texts.length;
+    return Math.ceil(chars / perToken) + TOKENS_PER_MESSAGE * texts.length + IMAGE_TOKENS * images;
+  }
+
+  /** Tokens of a text that is not a message of its own. */
+  countText(model: string, text: string): number {
+    return Math.ceil(text.length / this.charsPerToken(model, text.slice(0, 4000)));
   }
 
   charsPerToken(model: string, sample: string): number {

@@ -3,7 +3,7 @@ import { InternError } from '../errors';
 import type { GatewayClient, GatewayModel } from '../ollama/gateway';
 import { productName } from '../ollama/wireErrors';
 import { ask } from '../routing/deadline';
-import { type ModelInfo, Remembered, withNames } from './catalogue';
+import { type ModelInfo, Remembered, UNKNOWN_CAPABILITIES, withNames } from './catalogue';
 
 /** A gateway need not list its models. */
 const NO_LIST = [404, 405, 501];
@@ -36,7 +36,7 @@ export class GatewayCatalogue {
     const found = models.find(({ id }) => id === model) ?? (models.length === 1 ? models[0] : null);
     return {
       name: model,
-      capabilities: ['completion'],
+      capabilities: UNKNOWN_CAPABILITIES,
       contextLength: found?.contextLength,
       parameters: undefined,
       remote: true,

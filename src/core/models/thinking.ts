@@ -12,10 +12,14 @@ export function alwaysThinks(model: string): boolean {
 }
 
 /**
- * How to ask a model for as little thinking as it can do: one that can think does so unless told not to, and spends
- * the answer's tokens on it. Others must not be asked.
+ * How to ask a model to think, or else for as little thinking as it can do: one that can think does so unless told not
+ * to, and spends the answer's tokens on it. Others must not be asked.
  */
-export function leastThinking({ name, capabilities }: ModelInfo): ChatRequest['think'] {
+export function thinkFor(
+  { name, capabilities }: ModelInfo,
+  isWanted = false,
+): ChatRequest['think'] {
   if (!capabilities.includes('thinking')) return undefined;
+  if (isWanted) return true;
   return alwaysThinks(name) ? 'low' : false;
 }

@@ -16,12 +16,21 @@ import { incompleteError, protocolError, streamError } from './wireErrors';
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | 'tool';
   content: string;
+  /** What an assistant thought before it wrote this. */
+  thinking?: string;
   /** Base64 without a `data:` prefix. */
   images?: string[];
   tool_calls?: ToolCall[];
   tool_name?: string;
   /** The `id` of the call that this message answers. */
   tool_call_id?: string;
+}
+
+/** A function that a model may call. */
+export interface Tool {
+  type: 'function';
+  /** `parameters` is a JSON schema of an object. */
+  function: { name: string; description: string; parameters: Record<string, unknown> };
 }
 
 export interface ToolCall {
@@ -57,7 +66,9 @@ interface CommonRequest {
 
 export interface ChatRequest extends CommonRequest {
   messages: ChatMessage[];
-  tools?: unknown[];
+  tools?: Tool[];
+  /** Ollama has no word for it and ignores it. */
+  tool_choice?: 'required';
 }
 
 export interface GenerateRequest extends CommonRequest {

@@ -239,7 +239,14 @@ function refusesUsage(error: unknown): boolean {
 }
 
 /** Ollama's request in OpenAI's words. What OpenAI has no word for is left out: some servers refuse what they do not know. */
-function completionRequest({ model, messages, tools, options = {}, format }: ChatRequest): object {
+function completionRequest({
+  model,
+  messages,
+  tools,
+  tool_choice,
+  options = {},
+  format,
+}: ChatRequest): object {
   const { num_predict: limit = 0 } = options;
   return {
     model,
@@ -253,6 +260,7 @@ function completionRequest({ model, messages, tools, options = {}, format }: Cha
     seed: options.seed,
     response_format: responseFormat(format),
     tools,
+    tool_choice,
   };
 }
 

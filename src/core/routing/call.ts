@@ -1,5 +1,5 @@
 import type { Backend } from '../audit/envelope';
-import type { Answer, ChatMessage } from '../ollama/client';
+import type { Answer, ChatMessage, Tool } from '../ollama/client';
 import type { Residency } from './residency';
 import type { Target } from './route';
 import type { Ready } from './drivers';
@@ -28,6 +28,9 @@ export interface Prompted {
   temperature: number;
   /** The JSON schema that the answer has to follow. */
   format?: Record<string, unknown> | undefined;
+  tools?: Tool[] | undefined;
+  toolChoice?: 'required' | undefined;
+  think?: boolean | undefined;
   /** true: the budget is the longest silence. false: the budget is the total. */
   streamed: boolean;
 }
@@ -57,6 +60,8 @@ export interface AttemptListener {
   signal: AbortSignal | undefined;
   onPhase: (phase: Phase) => void;
   onDelta: (text: string) => void;
+  /** Absent: nobody sees what is thought. */
+  onThinking?: ((text: string) => void) | undefined;
 }
 
 export interface CallListener extends AttemptListener {

@@ -2,7 +2,7 @@ import type { Backend } from '../audit/envelope';
 import type { Clock } from '../clock';
 import type { Config, TierConfig } from '../config';
 import { InternError } from '../errors';
-import type { ModelInfo } from '../models/catalogue';
+import { type ModelInfo, UNKNOWN_CAPABILITIES } from '../models/catalogue';
 import { cloudBaseName, isCloudName } from '../ollama/names';
 import type { OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
@@ -10,7 +10,7 @@ import { cloudHostError, isCloudHost } from './cloud';
 import { type Embedded, isEmbedder, type LocalBackend, type Warmed } from './local';
 import { type ChatClient, runRemotely } from './remote';
 import { parseModelRef, refKey, type Target } from './route';
-import type { GenerativeTier } from './tiers';
+import type { GenerativeTier, Tier } from './tiers';
 
 /** A target that may be used: its window, and the way to run a prompt on it. */
 export interface Ready {
@@ -18,6 +18,8 @@ export interface Ready {
   numCtx: number;
   /** Nobody said how large the window is, and it cannot be set. */
   isGuess?: boolean;
+  /** As /api/show spells them. Of a gateway's models nobody knows them: they have all, until it refuses. */
+  capabilities: readonly string[];
   /** Where the model really runs: the local server may pass a call on to the cloud. */
   ranIn: Backend;
   run: (call: Prompted, listener: AttemptListener) => Promise<BackendAnswer>;
@@ -82,9 +84,12 @@ export class LocalDriver implements Driver {
     const target = { model, numCtx, tier: config.tiers[tier], info, keepAlive: config.keepAlive };
     return {
       numCtx,
+      capabilities: info.capabilities,
       ranIn: 'local',
       run: async (call, listener) => {
-        const ran = await this.local.run(call, target, listener);
+        const { budgetMs } = config.tiers[patience(tier, call)];
+        const patient = { ...target, tier: { ...target.tier, budgetMs } };
+        const ran = await this.local.run(call, patient, listener);
         // What is remembered of the model is no longer true.
         if (ran.answer.remote_host !== undefined) this.catalogue.refresh();
         return ran;
@@ -165,7 +170,7 @@ function isUnknownPage(error: unknown): boolean {
 function unknownModel(name: string): ModelInfo {
   return {
     name,
-    capabilities: ['completion'],
+    capabilities: UNKNOWN_CAPABILITIES,
     contextLength: undefined,
     parameters: undefined,
     remote: true,
@@ -189,24 +194,30 @@ function remotely(
   return {
     numCtx,
     isGuess: ranIn === 'gateway' && info.contextLength === undefined,
+    capabilities: info.capabilities,
     ranIn,
-    run: (call, listener) =>
-      runRemotely(
-        client,
-        clock,
-        call,
-        {
-          model: wireModel,
-          label: model,
-          numCtx,
-          tier: config.tiers[tier],
-          info,
-          budgetMs: config.cloud.budgetMs[tier],
-          budgetSetting: `ollamaIntern.cloud.budgets.${tier}`,
-        },
-        listener,
-      ),
+    run: (call, listener) => {
+      const budgetTier = patience(tier, call);
+      const remote = {
+        model: wireModel,
+        label: model,
+        numCtx,
+        tier: config.tiers[tier],
+        info,
+        budgetMs: config.cloud.budgetMs[budgetTier],
+        budgetSetting: `ollamaIntern.cloud.budgets.${budgetTier}`,
+      };
+      return runRemotely(client, clock, call, remote, listener);
+    },
   };
+}
+
+/**
+ * The tier whose budget a call has. A server says nothing while a model writes the call of a tool, and a file that it
+ * writes that way may take minutes: that silence is no sign of a failure.
+ */
+function patience<T extends Tier>(tier: T, { tools }: Prompted): T | 'deep' {
+  return tools && tools.length > 0 ? 'deep' : tier;
 }
 
 /** The tier's window, no larger than the model was trained for. */

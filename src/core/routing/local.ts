@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
-import { leastThinking } from '../models/thinking';
+import { thinkFor } from '../models/thinking';
 import type { ChatRequest, KeepAlive, OllamaClient, RunOptions } from '../ollama/client';
 import { modelKey } from '../ollama/names';
 import type { BackendAnswer, AttemptListener, Prompted } from './call';
@@ -182,7 +182,7 @@ class Attempt {
           this.#onFirstLine();
         },
         onText: (text) => this.#writing.onText(text),
-        onThinking: () => this.#writing.onThinking(),
+        onThinking: (text) => this.#writing.onThinking(text),
         onRead: () => this.#writing.onRead(),
       },
       this.deadline.signal,
@@ -269,10 +269,11 @@ class Attempt {
     return {
       model: target.model,
       messages: call.messages,
+      tools: call.tools,
       format: call.format,
       options: this.#options(call),
       keep_alive: target.keepAlive,
-      think: leastThinking(target.info),
+      think: thinkFor(target.info, call.think),
       truncate: false,
     };
   }

@@ -2,7 +2,7 @@ import type { Clock } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
-import { leastThinking } from '../models/thinking';
+import { thinkFor } from '../models/thinking';
 import type { ChatRequest, OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
 import { Deadline } from './deadline';
@@ -49,7 +49,7 @@ export async function runRemotely(
       request(call, target),
       {
         onText: (text) => writing.onText(text),
-        onThinking: () => writing.onThinking(),
+        onThinking: (text) => writing.onThinking(text),
         onRead: () => writing.onRead(),
       },
       deadline.signal,
@@ -71,6 +71,8 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
   return {
     model,
     messages: call.messages,
+    tools: call.tools,
+    tool_choice: call.toolChoice,
     format: call.format,
     options: {
       num_ctx: numCtx,
@@ -80,7 +82,7 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
       top_k: options.topK,
       repeat_penalty: options.repeatPenalty ?? DEFAULT_REPEAT_PENALTY,
     },
-    think: leastThinking(info),
+    think: thinkFor(info, call.think),
     truncate: false,
   };
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../clock';
 import type { Config } from '../config';
 import { InternError, toInternError } from '../errors';
 import { isCloudName } from '../ollama/names';
+import { lacksAbility } from './abilities';
 import type { Breaker, Ticket, Verdict } from './breaker';
 import type { BackendAnswer, Call, CallListener } from './call';
 import { orAborted } from './deadline';
@@ -110,6 +111,8 @@ export class Walk {
   #first: Target | undefined;
   /** Targets that were tried and failed, latest last. */
   readonly #failed: { target: Target; error: InternError }[] = [];
+  /** The first target further on that lacks what the prompt needs. */
+  #unable: { target: Target; error: InternError } | undefined;
   /** Targets whose breaker said no. */
   readonly #skipped: Target[] = [];
   /** Why the route moved on from its first target. */
@@ -264,6 +267,11 @@ export class Walk {
     if (turn.startedAt !== undefined && isSent) this.#record(turn, error.code);
     // The next window may be smaller than the first: what failed before is the better story then.
     if (!isSent && this.#failed.length > 0) return undefined;
+    // One after it may have what this one lacks; the first choice is never swapped for that.
+    if (lacksAbility(error) && target !== this.#first) {
+      this.#unable ??= { target, error };
+      return undefined;
+    }
     if (!next || !reason) throw this.#failure(target, error);
     this.#failed.push({ target, error });
     if (error.code === 'timeout') this.#timeouts++;
@@ -293,6 +301,7 @@ export class Walk {
   /** Runs the prompt; one that the server counts as too long is shortened again when it may be. */
   async #ask(turn: Turn, ready: Ready): Promise<BackendAnswer> {
     const { target } = turn;
+    const { onThinking } = this.listener;
     for (let round = 1; ; round++) {
       const startedAt = this.d.clock.monotonic();
       const send = this.call.prepare(target, ready);
@@ -304,6 +313,12 @@ export class Walk {
             turn.shown ||= this.call.streamed;
             this.listener.onDelta(text);
           },
+          onThinking:
+            onThinking &&
+            ((text) => {
+              turn.shown = true;
+              onThinking(text);
+            }),
         });
       } catch (thrown) {
         const error = toInternError(thrown);
@@ -376,6 +391,7 @@ export class Walk {
       this.#failed.pop();
       throw this.#failure(last.target, last.error);
     }
+    if (this.#unable) throw this.#failure(this.#unable.target, this.#unable.error);
     const target = this.#skipped.at(-1);
     if (target) {
       throw this.#failure(target, pausedError(target, this.d.gates[target.backend].breaker));
@@ -410,9 +426,10 @@ function blamedFor({ target, ranIn }: Turn, { code }: InternError): Backend {
   return isPassedOn ? 'cloud' : ranIn;
 }
 
-/** Every outcome but a prompt that was found too long beforehand comes from a server, once there is a permit. */
-function wasSent({ code, details }: InternError): boolean {
-  return code !== 'context_overflow' || details.status !== undefined;
+/** Every outcome but that of a prompt which was found too long, or too much to ask, beforehand comes from a server, once there is a permit. */
+function wasSent(error: InternError): boolean {
+  if (lacksAbility(error)) return false;
+  return error.code !== 'context_overflow' || error.details.status !== undefined;
 }
 
 function turnedOffError(): InternError {

@@ -10,6 +10,7 @@ export class Writing {
   /** Monotonic milliseconds of the first text; undefined: none yet. */
   firstTokenAt: number | undefined;
   #tokens = 0;
+  #hasShownThought = false;
   #toldAt = -Infinity;
 
   constructor(
@@ -21,7 +22,7 @@ export class Writing {
 
   /** Somebody reads along, and has seen it begin. */
   get isShown(): boolean {
-    return this.target.streamed && this.firstTokenAt !== undefined;
+    return this.#hasShownThought || (this.target.streamed && this.firstTokenAt !== undefined);
   }
 
   onText(text: string): void {
@@ -30,8 +31,11 @@ export class Writing {
     this.listener.onDelta(text);
   }
 
-  onThinking(): void {
+  onThinking(text: string): void {
     this.#tokens++;
+    if (!this.listener.onThinking) return;
+    this.#hasShownThought = true;
+    this.listener.onThinking(text);
   }
 
   /** After all that one packet brought. */

@@ -232,7 +232,7 @@ async function inOnePiece(
 }
 
 /** Only the runner notices that it cannot see. */
-function refuseImages(job: Job): void {
+export function refuseImages(job: Job): void {
   const blind = !job.model.capabilities.includes('vision');
   if (blind && job.messages.some((message) => message.images?.length)) throw errors.noImages();
 }

@@ -13,6 +13,8 @@ import { vectorOf } from './vectors';
 
 /** What a chat template adds to each message. */
 const TEMPLATE_TOKENS = 4;
+/** What gemma3 makes of an image. */
+const IMAGE_TOKENS = 256;
 
 export class ComputedEngine implements Engine {
   readonly models: readonly ModelSpec[] = defaultModels;
@@ -23,11 +25,20 @@ export class ComputedEngine implements Engine {
 
   async dispose(): Promise<void> {}
 
-  async countPrompt(request: Pick<EngineRequest, 'model' | 'messages' | 'raw'>): Promise<number> {
-    if (request.raw !== undefined) return countTokens(request.raw) + 1;
-    return request.messages.reduce(
-      (sum, message) => sum + countTokens(message.content) + TEMPLATE_TOKENS,
-      1,
+  async countPrompt({
+    messages,
+    raw,
+    tools,
+  }: Pick<EngineRequest, 'model' | 'messages' | 'raw' | 'tools'>): Promise<number> {
+    if (raw !== undefined) return countTokens(raw) + 1;
+    return messages.reduce(
+      (sum, { content, images = [], tool_calls }) =>
+        sum +
+        countTokens(content) +
+        (tool_calls ? countTokens(JSON.stringify(tool_calls)) : 0) +
+        IMAGE_TOKENS * images.length +
+        TEMPLATE_TOKENS,
+      tools ? 1 + countTokens(JSON.stringify(tools)) : 1,
     );
   }
 

@@ -75,7 +75,9 @@ export interface Engine {
   load(model: ModelSpec, numCtx: number, signal: AbortSignal): Promise<void>;
   unload(model: ModelSpec): Promise<void>;
   /** Tokens of the prompt as the model would see it (chat template included when it has one). */
-  countPrompt(request: Pick<EngineRequest, 'model' | 'messages' | 'raw'>): Promise<number>;
+  countPrompt(
+    request: Pick<EngineRequest, 'model' | 'messages' | 'raw' | 'tools'>,
+  ): Promise<number>;
   generate(
     request: EngineRequest,
     onPiece: (piece: EnginePiece) => void | Promise<void>,

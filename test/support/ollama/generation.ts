@@ -203,6 +203,7 @@ async function fitPrompt(call: Call, job: Job): Promise<FittedPrompt> {
       model: job.model,
       messages: text === undefined || job.raw !== undefined ? messages : withLast(messages, text),
       raw: job.raw === undefined ? undefined : (text ?? job.raw),
+      tools: job.tools,
     });
 
   let tokens = await count();

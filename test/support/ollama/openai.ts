@@ -1,5 +1,5 @@
 /** The /v1 surface (OpenAI's and Anthropic's shapes) over the same runners. */
-import { newJob, requireCompletion, withRunner } from './chat';
+import { newJob, refuseImages, requireCompletion, withRunner } from './chat';
 import { findModel, requireCapability, type Call } from './daemon';
 import { computeVectors, inputsOf } from './embedding';
 import type { EngineMessage, EngineRequest } from './engine';
@@ -76,7 +76,32 @@ function jobOf(
 }
 
 async function whole(call: Call, job: Job): Promise<Outcome> {
-  return withRunner(call, job, (lease) => generate(call, job, lease, async () => undefined));
+  return withRunner(call, job, (lease) => {
+    refuseImages(job);
+    return generate(call, job, lease, async () => undefined);
+  });
+}
+
+/** OpenAI's message: content in parts, and arguments as text. */
+interface OpenAiMessage extends Omit<EngineMessage, 'content' | 'tool_calls'> {
+  content: string | { type: string; text?: string; image_url?: { url: string } }[];
+  tool_calls?: { id?: string; function: { name: string; arguments: string } }[];
+}
+
+function engineMessage({ content, tool_calls, ...rest }: OpenAiMessage): EngineMessage {
+  const parts = typeof content === 'string' ? [{ type: 'text', text: content }] : content;
+  const images = parts.flatMap((part) =>
+    'image_url' in part && part.image_url ? part.image_url.url.replace(/^data:[^,]*,/, '') : [],
+  );
+  return {
+    ...rest,
+    content: parts.map(({ text = '' }) => text).join('\n'),
+    ...(images.length > 0 && { images }),
+    tool_calls: tool_calls?.map(({ id, function: { name, arguments: args } }) => ({
+      id,
+      function: { name, arguments: JSON.parse(args) as Json },
+    })),
+  };
 }
 
 export async function chatCompletions(call: Call): Promise<void> {
@@ -86,7 +111,7 @@ export async function chatCompletions(call: Call): Promise<void> {
   const job = jobOf(
     call,
     compat,
-    body.messages as EngineMessage[],
+    (body.messages as OpenAiMessage[]).map(engineMessage),
     omitUndefined({
       num_predict: body.max_tokens ?? body.max_completion_tokens,
       seed: body.seed,
@@ -135,6 +160,7 @@ async function streamCompletion(call: Call, compat: Compat, job: Job): Promise<v
   };
   const options = (compat.body.stream_options ?? {}) as Json;
   await withRunner(call, job, async (lease) => {
+    refuseImages(job);
     const outcome = await generate(call, job, lease, (content) => choice(deltaOf(content), null));
     await choice({}, finishReason(outcome));
     if (options.include_usage) await chunk({ choices: [], usage: openAiUsage(outcome) });

@@ -1,0 +1,101 @@
+import * as vscode from 'vscode';
+import { InternError, type TurnMessage, type TurnRequest } from '../core';
+
+/** The runtime has it before the API does: what a model thinks, apart from what it says. */
+type ThinkingPart = new (value: string | string[]) => vscode.LanguageModelTextPart;
+export const ThinkingPart = (vscode as { LanguageModelThinkingPart?: ThinkingPart })
+  .LanguageModelThinkingPart;
+
+type Message = Pick<vscode.LanguageModelChatRequestMessage, 'role' | 'content'>;
+type Options = Pick<
+  vscode.ProvideLanguageModelChatResponseOptions,
+  'modelOptions' | 'toolMode' | 'tools'
+>;
+
+/** A request of the editor in the core's words. Throws an InternError for what no model here can be given. */
+export function turnRequest(
+  messages: readonly Message[],
+  { modelOptions = {}, toolMode, tools = [] }: Options,
+): TurnRequest {
+  const temperature: unknown = modelOptions.temperature;
+  const think: unknown = modelOptions.think;
+  return {
+    messages: messages.flatMap(turnMessages),
+    tools: tools.map(({ name, description, inputSchema = {} }) => ({
+      name,
+      description,
+      parameters: { ...inputSchema },
+    })),
+    tool_mode: toolMode === vscode.LanguageModelChatToolMode.Required ? 'required' : 'auto',
+    ...(typeof temperature === 'number' && { temperature }),
+    ...(typeof think === 'boolean' && { think }),
+  };
+}
+
+/** One message of the editor: the results of tools stand before what is said beside them, as servers want it. */
+export function turnMessages({ role, content: parts }: Message): TurnMessage[] {
+  const { content, images, thinking, tool_calls, results } = readParts(parts);
+  switch (role) {
+    case vscode.LanguageModelChatMessageRole.Assistant:
+      return [{ role: 'assistant', content: content.join(''), thinking, tool_calls }];
+    case vscode.LanguageModelChatMessageRole.User: {
+      const said = { role: 'user' as const, content: content.join('\n'), images };
+      return said.content === '' && images.length === 0 ? results : [...results, said];
+    }
+    // The API names two roles; the runtime has a third, for instructions.
+    default:
+      return [{ role: 'system', content: content.join('\n') }];
+  }
+}
+
+interface Parts {
+  content: string[];
+  images: string[];
+  thinking: string;
+  tool_calls: { id: string; name: string; arguments: Record<string, unknown> }[];
+  results: TurnMessage[];
+}
+
+function readParts(parts: readonly unknown[]): Parts {
+  const read: Parts = { content: [], images: [], thinking: '', tool_calls: [], results: [] };
+  for (const part of parts) {
+    if (part instanceof vscode.LanguageModelToolCallPart) {
+      read.tool_calls.push({ id: part.callId, name: part.name, arguments: { ...part.input } });
+    } else if (part instanceof vscode.LanguageModelToolResultPart) {
+      const { content, images } = readParts(part.content);
+      const { callId: tool_call_id } = part;
+      read.results.push({ role: 'tool', tool_call_id, content: content.join('\n'), images });
+    } else if (ThinkingPart && part instanceof ThinkingPart) {
+      read.thinking += [part.value].flat().join('');
+    } else if (part instanceof vscode.LanguageModelDataPart) {
+      readData(part, read);
+    } else if (part instanceof vscode.LanguageModelPromptTsxPart) {
+      read.content.push(tsxText(part.value));
+    } else if (part instanceof vscode.LanguageModelTextPart) {
+      read.content.push(part.value);
+    }
+  }
+  return read;
+}
+
+/** Data without a media type, such as marks for a cache, is meant for other providers. */
+function readData({ mimeType, data }: vscode.LanguageModelDataPart, read: Parts): void {
+  if (mimeType.startsWith('image/')) read.images.push(Buffer.from(data).toString('base64'));
+  else if (/^text\/|[/+]json\b/.test(mimeType)) read.content.push(new TextDecoder().decode(data));
+  else if (mimeType.includes('/')) {
+    throw new InternError({
+      code: 'bad_input',
+      message: `Models of the intern read text and images, and this is ${mimeType.slice(0, 60)}.`,
+      hint: 'Leave it out and ask again. Nothing was sent.',
+    });
+  }
+}
+
+/** The texts in what a tool made with prompt-tsx, which arrives as the tree of its nodes. */
+function tsxText(node: unknown): string {
+  if (Array.isArray(node)) return node.map(tsxText).join('');
+  if (typeof node !== 'object' || node === null) return '';
+  const { text, lineBreakBefore, node: inner, children } = node as Record<string, unknown>;
+  if (typeof text === 'string') return `${lineBreakBefore ? '\n' : ''}${text}`;
+  return tsxText(inner) + tsxText(children);
+}
