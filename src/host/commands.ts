@@ -42,6 +42,7 @@ export function registerCommands({
           title: `Summary of ${source.name}, selection`,
           progress: `Summarizing the selection in ${source.name}`,
           task: 'Summarize',
+          notes: source.notes,
         }),
       ),
     [COMMANDS.summarizeFile]: (clicked?: vscode.Uri) =>
@@ -54,6 +55,7 @@ export function registerCommands({
             title: `Summary of ${source.name}`,
             progress: `Summarizing ${source.name}`,
             task: 'Summarize',
+            notes: source.notes,
           }),
       ),
     [COMMANDS.draftFromSelection]: () => {

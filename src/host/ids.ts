@@ -15,6 +15,7 @@ export const COMMANDS = {
   triageFile: 'ollamaIntern.triageFile',
   triageTerminal: 'ollamaIntern.triageTerminal',
   askFiles: 'ollamaIntern.askFiles',
+  summarizeFiles: 'ollamaIntern.summarizeFiles',
   acceptDraft: 'ollamaIntern.acceptDraft',
   discardDraft: 'ollamaIntern.discardDraft',
   retryDraft: 'ollamaIntern.retryDraft',

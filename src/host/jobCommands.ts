@@ -1,16 +1,8 @@
-import { posix } from 'node:path';
 import * as vscode from 'vscode';
-import {
-  type ErrorAction,
-  type InputOf,
-  type Intern,
-  InternError,
-  type Shape,
-  toInternError,
-} from '../core';
+import { type ErrorAction, type Intern, InternError, type Shape, toInternError } from '../core';
 import { showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
-import { type FilesRead, leftOutLines, megabytes, readEnd, readFiles, textOf } from './files';
+import { megabytes, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
 import { readExample, readLabels, readSchema, type Typed } from './jobInputs';
 import { envelopeLines, runWithProgress } from './jobRunner';
@@ -24,6 +16,7 @@ import {
   selectedSource,
   type Source,
 } from './sources';
+import { uriOf, workspaceFiles } from './workspaceFiles';
 
 /** Of a longer log only the end is read: strings have a longest length. Bytes. */
 const MOST_LOG = 256_000_000;
@@ -60,8 +53,9 @@ export class JobCommands {
       [COMMANDS.triageFile]: async (clicked?: unknown) =>
         this.#triage(await logSource(fileUri(uriOf(clicked)))),
       [COMMANDS.triageTerminal]: async () => this.#triage(await terminalSource()),
-      [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
-        this.#ask(Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [], clicked),
+      [COMMANDS.askFiles]: (clicked?: unknown, marked?: unknown) => this.#ask(clicked, marked),
+      [COMMANDS.summarizeFiles]: (clicked?: unknown, marked?: unknown) =>
+        this.#summarize(clicked, marked),
     };
     return Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
@@ -75,7 +69,7 @@ export class JobCommands {
   }
 
   async #classify(): Promise<void> {
-    const { text, name } = selectedSource([]);
+    const { text, name, notes } = selectedSource([]);
     const labels = await this.#askFor('Labels', readLabels, {
       title: 'Classify Selection',
       prompt: 'Labels with commas between them; what one means may follow a colon',
@@ -88,10 +82,11 @@ export class JobCommands {
       title: `Label of ${name}, selection`,
       progress: `Classifying the selection in ${name}`,
       task: 'Classify',
+      notes,
     });
   }
 
-  async #extract({ text, name, range }: Source): Promise<void> {
+  async #extract({ text, name, range, notes }: Source): Promise<void> {
     const schema = await this.#askSchema();
     if (!schema) return;
     const where = range ? `${name}, selection` : name;
@@ -101,6 +96,7 @@ export class JobCommands {
       title: `Data from ${where}`,
       progress: `Extracting data from ${where}`,
       task: 'Extract',
+      notes,
     });
   }
 
@@ -119,7 +115,7 @@ export class JobCommands {
       });
       await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
       // JSON has no room for a line under it.
-      const [, ...notes] = envelopeLines(envelope);
+      const notes = [...envelopeLines(envelope).slice(1), ...(request.notes ?? [])];
       if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
@@ -189,32 +185,32 @@ export class JobCommands {
     });
   }
 
-  async #ask(all: vscode.Uri[], clicked: unknown): Promise<void> {
-    const chosen = all.length > 0 ? all : [fileUri(uriOf(clicked))];
-    const { sources, leftOut } = await readWorkspaceFiles(chosen);
-    const notes = leftOutLines(leftOut);
-    const [first] = sources;
-    if (!first) {
-      throw new InternError({
-        code: 'bad_input',
-        message: 'There is nothing to read.',
-        hint: notes.join(' ') || 'The folder is empty.',
-      });
-    }
-    const about = sources.length === 1 ? posix.basename(first.name) : `${sources.length} files`;
+  async #ask(clicked: unknown, marked: unknown): Promise<void> {
+    const { sources, about, notes } = await workspaceFiles(clicked, marked);
     const question = await this.#askFor('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',
     });
     if (question === undefined) return;
-    const input: InputOf<'research'> = { question, sources };
     await this.answers.start({
       job: 'research',
-      input,
+      input: { question, sources },
       title: `Answer about ${about}`,
       progress: `Reading ${about}`,
       task: 'Ask',
+      notes,
+    });
+  }
+
+  async #summarize(clicked: unknown, marked: unknown): Promise<void> {
+    const { sources, about, notes } = await workspaceFiles(clicked, marked);
+    await this.answers.start({
+      job: 'summarize_deep',
+      input: { sources },
+      title: `Summary of ${about}`,
+      progress: `Summarizing ${about}`,
+      task: 'Summarize',
       notes,
     });
   }
@@ -258,7 +254,7 @@ async function schemaFile(): Promise<Shape | undefined> {
 }
 
 /** A log need not be in an editor. */
-type LogSource = Pick<Source, 'text' | 'name' | 'range'> & { notes?: readonly string[] };
+type LogSource = Pick<Source, 'text' | 'name' | 'range' | 'notes'>;
 
 /** A log of any size: the editor opens files up to 50 MB only, so others are read from the disk. */
 async function logSource(uri: vscode.Uri): Promise<LogSource> {
@@ -270,11 +266,17 @@ async function logSource(uri: vscode.Uri): Promise<LogSource> {
   const { bytes, cut } = await readEnd(uri.fsPath, MOST_LOG).catch((cause: unknown) => {
     throw cannotRead(name, cause);
   });
-  const text = textOf(bytes);
-  if (text === undefined) throw notText(name);
-  if (text.trim() === '') throw isEmpty(name);
-  const note = `Only the last ${megabytes(MOST_LOG)} of ${name} were read; the numbers count lines from there.`;
-  return { text, name, notes: cut ? [note] : [] };
+  const read = textOf(bytes);
+  if (read === undefined) throw notText(name);
+  if (read.text.trim() === '') throw isEmpty(name);
+  const doubts = read.doubt ? [{ name, reason: read.doubt }] : [];
+  const notes = readingNotes({ leftOut: [], doubts });
+  if (cut) {
+    notes.push(
+      `Only the last ${megabytes(MOST_LOG)} of ${name} were read; the numbers count lines from there.`,
+    );
+  }
+  return { text: read.text, name, notes };
 }
 
 /** What is selected in the terminal. There is no other way to it than the clipboard, which gets its text back. */
@@ -290,45 +292,10 @@ async function terminalSource(): Promise<LogSource> {
   } finally {
     if ((await clipboard.readText()) !== before) await clipboard.writeText(before);
   }
-  if (text.trim() !== '') return { text, name: 'the terminal' };
+  if (text.trim() !== '') return { text, name: 'the terminal', notes: [] };
   throw new InternError({
     code: 'bad_input',
     message: 'No text is selected in the terminal.',
     hint: 'Select the lines there first.',
   });
-}
-
-async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRead> {
-  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri);
-  const paths = uris.filter(({ scheme }) => scheme === 'file').map(({ fsPath }) => fsPath);
-  if (roots.length === 0 || paths.length === 0) {
-    throw new InternError({
-      code: 'bad_input',
-      message: roots.length === 0 ? 'No folder is open.' : 'This is not a file in the open folder.',
-      hint: 'Only files inside the open folder are read.',
-      actions: [
-        { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
-      ],
-    });
-  }
-  const unsaved = vscode.workspace.textDocuments
-    .filter(({ isDirty, uri }) => isDirty && uri.scheme === 'file')
-    .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
-  return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: 'Reading files', cancellable: true },
-    (progress, token) => {
-      const controller = new AbortController();
-      token.onCancellationRequested(() => controller.abort());
-      return readFiles(paths, {
-        roots: roots.map(({ fsPath }) => fsPath),
-        unsaved: new Map(unsaved),
-        signal: controller.signal,
-        onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
-      });
-    },
-  );
-}
-
-function uriOf(given: unknown): vscode.Uri | undefined {
-  return given instanceof vscode.Uri ? given : undefined;
 }

@@ -17,6 +17,8 @@ export interface Source {
   name: string;
   /** Set for a selection. */
   range?: vscode.Range;
+  /** What a person should know about it. */
+  notes: string[];
 }
 
 const SUMMARIZE_FILE: ErrorAction = {
@@ -52,7 +54,8 @@ export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
       actions,
     });
   }
-  return { document, text, name: baseName(document.uri), range: ranges[0] };
+  const name = baseName(document.uri);
+  return { document, text, name, range: ranges[0], notes: doubtsAbout(document, name, text) };
 }
 
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
@@ -63,7 +66,15 @@ export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   const text = document.getText();
   if (text.includes('\0')) throw notText(name);
   if (text.trim() === '') throw isEmpty(name);
-  return { document, text, name };
+  return { document, text, name, notes: doubtsAbout(document, name, text) };
+}
+
+/** The editor shows bytes that its encoding does not know as U+FFFD, and so would a model get them. */
+function doubtsAbout({ encoding }: vscode.TextDocument, name: string, text: string): string[] {
+  if (!text.includes('\uFFFD')) return [];
+  return [
+    `Characters of ${name} that are not ${encoding} were read as \uFFFD. Reopen it with its encoding to have them read.`,
+  ];
 }
 
 /** The file that was clicked, or the one in the active editor. */

@@ -98,6 +98,15 @@ describe('what leaves the machine while the cloud is off', () => {
   const run = (command: string, ...args: unknown[]) =>
     vscode.commands.executeCommand(command, ...args);
 
+  async function withFile(command: string): Promise<void> {
+    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    assert.ok(folder);
+    const file = vscode.Uri.joinPath(folder, 'file.txt');
+    await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
+    await run(command, file);
+    await vscode.workspace.fs.delete(file);
+  }
+
   async function withDraft(command: string): Promise<void> {
     stage.typed = 'Write it again';
     await stage.file('draft.txt', TEXT, true);
@@ -201,13 +210,9 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.triageTerminal]: run,
     [COMMANDS.askFiles]: async (id) => {
       stage.typed = 'What is it about?';
-      const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-      assert.ok(folder);
-      const file = vscode.Uri.joinPath(folder, 'ask.txt');
-      await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
-      await run(id, file);
-      await vscode.workspace.fs.delete(file);
+      await withFile(id);
     },
+    [COMMANDS.summarizeFiles]: withFile,
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,
     [COMMANDS.discardDraft]: withDraft,
