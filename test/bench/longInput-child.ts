@@ -25,7 +25,7 @@ async function main(job: LongJob, inputPath: string, host: string): Promise<Meas
   const sample = (): void => void (most = Math.max(most, process.memoryUsage().rss));
   const sampler = setInterval(sample, SAMPLE_MS);
   const startedAt = performance.now();
-  await intern.run(job, input as never);
+  await intern.run(job, input);
   const elapsedMs = performance.now() - startedAt;
   clearInterval(sampler);
   sample();
