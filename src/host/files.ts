@@ -212,25 +212,27 @@ export async function readEnd(
 /** Names that are told of each kind. */
 const MOST_NAMES = 3;
 
+/** `a.log, b.log, c.log and 4 more` */
+export function someNames(names: readonly string[]): string {
+  const told = names.slice(0, MOST_NAMES).map((name) => name.replace(/\s+/g, ' '));
+  const more = names.length - told.length;
+  return `${told.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en-US')} more` : ''}`;
+}
+
 /** What was left out or may be misread, in one sentence for each reason. */
 export function readingNotes({ leftOut, doubts }: Omit<FilesRead, 'sources'>): string[] {
   return [
-    ...byReason(leftOut).map(([reason, names]) => `Left out (${reason}): ${names}.`),
-    ...byReason(doubts).map(([reason, names]) => `${reason}: ${names}.`),
+    ...byReason(leftOut).map(([reason, names]) => `Left out (${reason}): ${someNames(names)}.`),
+    ...byReason(doubts).map(([reason, names]) => `${reason}: ${someNames(names)}.`),
   ];
 }
 
 /** Each reason once, with the names of its files. */
-function byReason(files: readonly LeftOut[]): [reason: string, names: string][] {
-  return [...new Set(files.map(({ reason }) => reason))].map((reason) => {
-    const all = files.filter((one) => one.reason === reason);
-    const names = all.slice(0, MOST_NAMES).map(({ name }) => name.replace(/\s+/g, ' '));
-    const more = all.length - names.length;
-    return [
-      reason,
-      `${names.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en-US')} more` : ''}`,
-    ];
-  });
+function byReason(files: readonly LeftOut[]): [reason: string, names: string[]][] {
+  return [...new Set(files.map(({ reason }) => reason))].map((reason) => [
+    reason,
+    files.filter((one) => one.reason === reason).map(({ name }) => name),
+  ]);
 }
 
 /** `5 MB`. */

@@ -9,11 +9,13 @@ export const COMMANDS = {
   summarizeFile: 'ollamaIntern.summarizeFile',
   draftFromSelection: 'ollamaIntern.draftFromSelection',
   classifySelection: 'ollamaIntern.classifySelection',
+  classifyFiles: 'ollamaIntern.classifyFiles',
   extractFromSelection: 'ollamaIntern.extractFromSelection',
   extractFromFile: 'ollamaIntern.extractFromFile',
   triageSelection: 'ollamaIntern.triageSelection',
   triageFile: 'ollamaIntern.triageFile',
   triageTerminal: 'ollamaIntern.triageTerminal',
+  triageOutput: 'ollamaIntern.triageOutput',
   askFiles: 'ollamaIntern.askFiles',
   summarizeFiles: 'ollamaIntern.summarizeFiles',
   acceptDraft: 'ollamaIntern.acceptDraft',
@@ -50,6 +52,7 @@ export const COMMANDS = {
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
+  keepBrief: 'ollamaIntern.keepBrief',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -111,4 +114,6 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** The documents of briefs that are whole: a list of their addresses. */
+  briefs: 'ollamaIntern.briefs',
 } as const;

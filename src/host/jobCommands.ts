@@ -1,10 +1,23 @@
 import * as vscode from 'vscode';
-import { type ErrorAction, type Intern, InternError, type Shape, toInternError } from '../core';
-import { showError } from './actions';
+import {
+  clip,
+  type Envelope,
+  type ErrorAction,
+  type InputOf,
+  type Intern,
+  InternError,
+  type ResultOf,
+  type Settled,
+  type Shape,
+  toInternError,
+} from '../core';
+import { errorText, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
-import { megabytes, readEnd, readingNotes, textOf } from './files';
+import { Batch, type Item, runBatchWithProgress } from './batch';
+import { withRemedies } from './errors';
+import { LIMITS, megabytes, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
-import { readExample, readLabels, readSchema, type Typed } from './jobInputs';
+import { type Labels, readExample, readLabels, readSchema, type Typed } from './jobInputs';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import {
   baseName,
@@ -14,12 +27,15 @@ import {
   isEmpty,
   notText,
   selectedSource,
+  selectedSources,
   type Source,
 } from './sources';
-import { uriOf, workspaceFiles } from './workspaceFiles';
+import { chosenUris, markedUris, readChosen, uriOf } from './workspaceFiles';
 
 /** Of a longer log only the end is read: strings have a longest length. Bytes. */
 const MOST_LOG = 256_000_000;
+/** Of the words that a selection is told apart by. Characters. */
+const NAME = 40;
 
 const EXTRACT_FROM_FILE: ErrorAction = {
   kind: 'run_command',
@@ -44,18 +60,30 @@ export class JobCommands {
 
   register(): vscode.Disposable[] {
     const handlers: Record<string, (...args: never[]) => Promise<unknown>> = {
-      [COMMANDS.classifySelection]: () => this.#classify(),
+      [COMMANDS.classifySelection]: () => this.#classifySelection(),
+      [COMMANDS.classifyFiles]: (clicked?: unknown, all?: unknown) =>
+        this.#classifyFiles(chosenUris(clicked, all)),
       [COMMANDS.extractFromSelection]: async () =>
         this.#extract(selectedSource([EXTRACT_FROM_FILE])),
-      [COMMANDS.extractFromFile]: async (clicked?: unknown) =>
-        this.#extract(await fileSource(uriOf(clicked))),
+      [COMMANDS.extractFromFile]: async (clicked?: unknown, all?: unknown) => {
+        const marked = markedUris(all);
+        return marked.length > 1
+          ? this.#extractFromFiles(marked)
+          : this.#extract(await fileSource(uriOf(clicked)));
+      },
       [COMMANDS.triageSelection]: async () => this.#triage(selectedSource([TRIAGE_FILE])),
-      [COMMANDS.triageFile]: async (clicked?: unknown) =>
-        this.#triage(await logSource(fileUri(uriOf(clicked)))),
+      [COMMANDS.triageFile]: async (clicked?: unknown, all?: unknown) => {
+        const marked = markedUris(all);
+        return marked.length > 1
+          ? this.#triageFiles(marked)
+          : this.#triage(await logSource(fileUri(uriOf(clicked))));
+      },
       [COMMANDS.triageTerminal]: async () => this.#triage(await terminalSource()),
-      [COMMANDS.askFiles]: (clicked?: unknown, marked?: unknown) => this.#ask(clicked, marked),
-      [COMMANDS.summarizeFiles]: (clicked?: unknown, marked?: unknown) =>
-        this.#summarize(clicked, marked),
+      [COMMANDS.triageOutput]: async () => this.#triage(outputSource()),
+      [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
+        this.#ask(chosenUris(clicked, all)),
+      [COMMANDS.summarizeFiles]: (clicked?: unknown, all?: unknown) =>
+        this.#summarize(chosenUris(clicked, all)),
     };
     return Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
@@ -68,21 +96,67 @@ export class JobCommands {
     );
   }
 
-  async #classify(): Promise<void> {
-    const { text, name, notes } = selectedSource([]);
-    const labels = await this.#askFor('Labels', readLabels, {
-      title: 'Classify Selection',
-      prompt: 'Labels with commas between them; what one means may follow a colon',
-      placeHolder: 'bug, feature: something new, question',
-    });
+  /** Each selection on its own. */
+  async #classifySelection(): Promise<void> {
+    const sources = selectedSources([]);
+    const [{ text, name }] = sources;
+    const notes = [...new Set(sources.flatMap((one) => one.notes))];
+    const labels = await this.#askLabels('Classify Selection');
     if (!labels) return;
+    if (sources.length === 1) {
+      await this.answers.start({
+        job: 'classify',
+        input: { text, labels, source: name },
+        title: `Label of ${name}, selection`,
+        progress: `Classifying the selection in ${name}`,
+        task: 'Classify',
+        notes,
+      });
+      return;
+    }
+    const items = sources.map((one) => ({
+      name: `line ${one.range.start.line + 1}, ${clip(one.text.trim().replace(/\s+/g, ' '), NAME)}`,
+      input: { text: one.text, labels, source: name },
+    }));
+    await this.#classifyItems(items, 'selection', name, notes);
+  }
+
+  async #classifyFiles(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
+    const labels = await this.#askLabels('Classify Files', notes);
+    if (!labels) return;
+    const items = sources.map(({ name, text }) => ({
+      name,
+      input: { text, labels, source: name },
+    }));
+    await this.#classifyItems(items, 'file', about, notes);
+  }
+
+  async #classifyItems(
+    items: Item<'classify'>[],
+    what: string,
+    about: string,
+    notes?: readonly string[],
+  ): Promise<void> {
     await this.answers.start({
       job: 'classify',
-      input: { text, labels, source: name },
-      title: `Label of ${name}, selection`,
-      progress: `Classifying the selection in ${name}`,
+      items,
+      what,
+      layout: 'list',
+      title: `Labels of ${about}`,
+      progress: `Classifying ${about}`,
       task: 'Classify',
       notes,
+    });
+  }
+
+  #askLabels(title: string, notes: readonly string[] = []): Promise<Labels | undefined> {
+    return this.#askFor('Labels', readLabels, {
+      title,
+      prompt: ['Labels with commas between them; what one means may follow a colon', ...notes].join(
+        '. ',
+      ),
+      placeHolder: 'bug, feature: something new, question',
     });
   }
 
@@ -109,11 +183,7 @@ export class JobCommands {
         onDelta: () => undefined,
       });
       if (!envelope.result.ok) return await this.answers.present(request, envelope);
-      const document = await vscode.workspace.openTextDocument({
-        language: 'json',
-        content: `${JSON.stringify(envelope.result.data, null, 2)}\n`,
-      });
-      await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
+      await openJson(envelope.result.data);
       // JSON has no room for a line under it.
       const notes = [...envelopeLines(envelope).slice(1), ...(request.notes ?? [])];
       if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
@@ -122,6 +192,36 @@ export class JobCommands {
         await this.#runExtract(request);
       }
     }
+  }
+
+  /** One document for all files: the data of each, or what is wrong. */
+  async #extractFromFiles(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, leftOut, notes, about } = await readChosen(chosen);
+    const schema = await this.#askSchema();
+    if (!schema) return;
+    const items = sources.map(({ name, text }) => ({
+      name,
+      input: { text, schema, source: name },
+    }));
+    const batch = new Batch(this.intern, { job: 'extract', items, what: 'file', layout: 'list' });
+    await withRemedies('Extract', async (overflow) => {
+      await runBatchWithProgress(batch, `Extracting data from ${about}`, overflow).catch(
+        (thrown: unknown) => {
+          // What there is already is not lost.
+          if (!batch.entries.some(({ settled }) => settled?.ok)) throw thrown;
+        },
+      );
+      await openJson([
+        ...batch.entries.map(({ name, settled }) => ({ source: name, ...dataOf(settled) })),
+        ...leftOut.map(({ name, reason }) => ({
+          source: name,
+          problems: [`Left out: ${reason}.`],
+        })),
+      ]);
+      const said = [...batch.cautions, ...notes];
+      if (said.length > 0) void vscode.window.showWarningMessage(said.join(' '));
+      if (batch.failure) throw batch.failure;
+    });
   }
 
   async #askSchema(): Promise<Shape | undefined> {
@@ -185,17 +285,34 @@ export class JobCommands {
     });
   }
 
-  async #ask(clicked: unknown, marked: unknown): Promise<void> {
-    const { sources, about, notes } = await workspaceFiles(clicked, marked);
+  /** A heading for each file. */
+  async #triageFiles(chosen: vscode.Uri[]): Promise<void> {
+    const limits = { ...LIMITS, bytes: MOST_LOG };
+    const { sources, notes, about } = await readChosen(chosen, limits);
+    await this.answers.start({
+      job: 'triage_logs',
+      items: sources.map(({ name, text }) => ({ name, input: { text, source: name } })),
+      what: 'file',
+      layout: 'sections',
+      title: `Triage of ${about}`,
+      progress: `Triaging ${about}`,
+      task: 'Triage',
+      notes,
+    });
+  }
+
+  async #ask(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
     const question = await this.#askFor('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',
     });
     if (question === undefined) return;
+    const input: InputOf<'research'> = { question, sources };
     await this.answers.start({
       job: 'research',
-      input: { question, sources },
+      input,
       title: `Answer about ${about}`,
       progress: `Reading ${about}`,
       task: 'Ask',
@@ -203,8 +320,8 @@ export class JobCommands {
     });
   }
 
-  async #summarize(clicked: unknown, marked: unknown): Promise<void> {
-    const { sources, about, notes } = await workspaceFiles(clicked, marked);
+  async #summarize(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
     await this.answers.start({
       job: 'summarize_deep',
       input: { sources },
@@ -214,6 +331,24 @@ export class JobCommands {
       notes,
     });
   }
+}
+
+/** Data, or why there is none. */
+function dataOf(
+  settled: Settled<Envelope<ResultOf<'extract'>>> | undefined,
+): { data: unknown } | { problems: string[] } {
+  if (!settled) return { problems: ['Stopped by you.'] };
+  if (!settled.ok) return { problems: [errorText(settled.error)] };
+  const { ok, data, problems } = settled.value.result;
+  return ok ? { data } : { problems };
+}
+
+async function openJson(data: unknown): Promise<void> {
+  const document = await vscode.workspace.openTextDocument({
+    language: 'json',
+    content: `${JSON.stringify(data, null, 2)}\n`,
+  });
+  await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
 }
 
 const SCHEMA_ORIGINS = [
@@ -297,5 +432,23 @@ async function terminalSource(): Promise<LogSource> {
     code: 'bad_input',
     message: 'No text is selected in the terminal.',
     hint: 'Select the lines there first.',
+  });
+}
+
+/** The text that the Output panel shows, whatever it hides by a filter. */
+function outputSource(): LogSource {
+  // In the panel an editor has no column; in a tab it has, and then it is a file like others.
+  const editor = vscode.window.visibleTextEditors.find(
+    ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
+  );
+  const text = editor?.document.getText() ?? '';
+  if (text.trim() !== '') return { text, name: 'the output', notes: [] };
+  throw new InternError({
+    code: 'bad_input',
+    message: 'The Output panel shows nothing.',
+    hint: 'Choose the output to triage there.',
+    actions: [
+      { kind: 'run_command', command: 'workbench.panel.output.focus', title: 'Open Output' },
+    ],
   });
 }

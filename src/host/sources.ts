@@ -21,6 +21,8 @@ export interface Source {
   notes: string[];
 }
 
+export type SelectedSource = Source & { range: vscode.Range };
+
 const SUMMARIZE_FILE: ErrorAction = {
   kind: 'run_command',
   command: COMMANDS.summarizeFile,
@@ -32,6 +34,14 @@ const SUMMARIZE_FILE: ErrorAction = {
  * what else can be done.
  */
 export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
+  const sources = selectedSources(actions);
+  const [first] = sources;
+  const text = sources.map((one) => one.text).join('\n');
+  return { ...first, text, notes: doubtsAbout(first.document, first.name, text) };
+}
+
+/** The selections of the active editor that are not blank, in order. */
+export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...SelectedSource[]] {
   const editor = vscode.window.activeTextEditor;
   if (!editor) {
     throw new InternError({
@@ -42,20 +52,21 @@ export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
     });
   }
   const { document } = editor;
+  const name = baseName(document.uri);
   const ranges = editor.selections
     .filter((s) => !s.isEmpty)
     .toSorted((a, b) => a.start.compareTo(b.start));
-  const text = ranges.map((range) => document.getText(range)).join('\n');
-  if (text.trim() === '') {
-    throw new InternError({
-      code: 'bad_input',
-      message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
-      hint: `Select the text in ${baseName(document.uri)} first.`,
-      actions,
-    });
-  }
-  const name = baseName(document.uri);
-  return { document, text, name, range: ranges[0], notes: doubtsAbout(document, name, text) };
+  const [first, ...others] = ranges
+    .map((range) => ({ range, text: document.getText(range) }))
+    .filter(({ text }) => text.trim() !== '')
+    .map((one) => ({ ...one, document, name, notes: doubtsAbout(document, name, one.text) }));
+  if (first) return [first, ...others];
+  throw new InternError({
+    code: 'bad_input',
+    message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
+    hint: `Select the text in ${name} first.`,
+    actions,
+  });
 }
 
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */

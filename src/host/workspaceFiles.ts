@@ -1,26 +1,20 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
-import { InternError } from '../core';
-import { type FilesRead, type ReadFile, readFiles, readingNotes } from './files';
+import { counted, InternError } from '../core';
+import { type FilesRead, LIMITS, readFiles, readingNotes } from './files';
+import { cancellable } from './jobRunner';
 import { fileUri } from './sources';
 
-/** Files of the workspace that a job works on. There is at least one. */
-export interface WorkspaceFiles {
-  sources: ReadFile[];
-  /** For titles: `limiter.ts`, `12 files`. */
-  about: string;
-  /** What was left out, and what may be misread. */
+export interface Chosen extends FilesRead {
+  /** What was left out, and what may be misread: for under the answer. */
   notes: string[];
+  /** For titles: a name, or how many. */
+  about: string;
 }
 
-/**
- * The files and folders that are marked in the explorer, or the one that was clicked, or else the active file. Rejects
- * with an InternError when there is no text in any.
- */
-export async function workspaceFiles(clicked?: unknown, marked?: unknown): Promise<WorkspaceFiles> {
-  const all: unknown[] = Array.isArray(marked) ? marked : [];
-  const uris = all.flatMap((one) => uriOf(one) ?? []);
-  const read = await readWorkspaceFiles(uris.length > 0 ? uris : [fileUri(uriOf(clicked))]);
+/** Files and folders of the workspace as texts, at least one. */
+export async function readChosen(uris: readonly vscode.Uri[], limits = LIMITS): Promise<Chosen> {
+  const read = await readWorkspaceFiles(uris, limits);
   const { sources } = read;
   const notes = readingNotes(read);
   const [first] = sources;
@@ -31,11 +25,14 @@ export async function workspaceFiles(clicked?: unknown, marked?: unknown): Promi
       hint: notes.join(' ') || 'The folder is empty.',
     });
   }
-  const about = sources.length === 1 ? posix.basename(first.name) : `${sources.length} files`;
-  return { sources, about, notes };
+  const about = sources.length === 1 ? posix.basename(first.name) : counted(sources.length, 'file');
+  return { ...read, notes, about };
 }
 
-async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRead> {
+async function readWorkspaceFiles(
+  uris: readonly vscode.Uri[],
+  limits: typeof LIMITS,
+): Promise<FilesRead> {
   const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri);
   const paths = uris.filter(({ scheme }) => scheme === 'file').map(({ fsPath }) => fsPath);
   if (roots.length === 0 || paths.length === 0) {
@@ -51,19 +48,26 @@ async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRea
   const unsaved = vscode.workspace.textDocuments
     .filter(({ isDirty, uri }) => isDirty && uri.scheme === 'file')
     .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
-  return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: 'Reading files', cancellable: true },
-    (progress, token) => {
-      const controller = new AbortController();
-      token.onCancellationRequested(() => controller.abort());
-      return readFiles(paths, {
-        roots: roots.map(({ fsPath }) => fsPath),
-        unsaved: new Map(unsaved),
-        signal: controller.signal,
-        onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
-      });
-    },
+  return cancellable('Reading files', (signal, progress) =>
+    readFiles(paths, {
+      roots: roots.map(({ fsPath }) => fsPath),
+      unsaved: new Map(unsaved),
+      limits,
+      signal,
+      onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
+    }),
   );
+}
+
+/** What is marked in the explorer, if the command comes from there. */
+export function markedUris(all: unknown): vscode.Uri[] {
+  return Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [];
+}
+
+/** What is marked in the explorer, or else the file in the active editor. */
+export function chosenUris(clicked: unknown, all: unknown): vscode.Uri[] {
+  const marked = markedUris(all);
+  return marked.length > 0 ? marked : [fileUri(uriOf(clicked))];
 }
 
 export function uriOf(given: unknown): vscode.Uri | undefined {

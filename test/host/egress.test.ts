@@ -8,7 +8,7 @@ import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, EXTENSION_ID, SCHEMES } from '../../src/host/ids';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { choosing, TestRepository } from './repository';
-import { eventually, Stage } from './support';
+import { eventually, showOutput, Stage } from './support';
 
 /** TEST-NET-1: an address that nobody has. */
 const ELSEWHERE = '192.0.2.1';
@@ -98,15 +98,6 @@ describe('what leaves the machine while the cloud is off', () => {
   const run = (command: string, ...args: unknown[]) =>
     vscode.commands.executeCommand(command, ...args);
 
-  async function withFile(command: string): Promise<void> {
-    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-    assert.ok(folder);
-    const file = vscode.Uri.joinPath(folder, 'file.txt');
-    await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
-    await run(command, file);
-    await vscode.workspace.fs.delete(file);
-  }
-
   async function withDraft(command: string): Promise<void> {
     stage.typed = 'Write it again';
     await stage.file('draft.txt', TEXT, true);
@@ -134,6 +125,15 @@ describe('what leaves the machine while the cloud is off', () => {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     await done;
+  }
+
+  async function withWorkspaceFile(command: string): Promise<void> {
+    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    assert.ok(folder);
+    const file = vscode.Uri.joinPath(folder, 'marked.txt');
+    await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
+    await run(command, file);
+    await vscode.workspace.fs.delete(file);
   }
 
   async function withLabels(command: string): Promise<void> {
@@ -208,11 +208,22 @@ describe('what leaves the machine while the cloud is off', () => {
       await run(id);
     },
     [COMMANDS.triageTerminal]: run,
-    [COMMANDS.askFiles]: async (id) => {
-      stage.typed = 'What is it about?';
-      await withFile(id);
+    [COMMANDS.triageOutput]: async (id) => {
+      const output = vscode.window.createOutputChannel('egress');
+      output.append(TEXT);
+      await showOutput(output);
+      await run(id);
+      output.dispose();
     },
-    [COMMANDS.summarizeFiles]: withFile,
+    [COMMANDS.classifyFiles]: (id) => {
+      stage.typed = 'bug, question';
+      return withWorkspaceFile(id);
+    },
+    [COMMANDS.askFiles]: (id) => {
+      stage.typed = 'What is it about?';
+      return withWorkspaceFile(id);
+    },
+    [COMMANDS.summarizeFiles]: withWorkspaceFile,
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,
     [COMMANDS.discardDraft]: withDraft,
@@ -257,6 +268,10 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.changePack]: withPack(withChange),
     [COMMANDS.incidentBrief]: withOpenFile,
     [COMMANDS.incidentPack]: withPack(withOpenFile),
+    [COMMANDS.keepBrief]: withPack(async (id) => {
+      await withOpenFile(COMMANDS.incidentBrief);
+      await run(id, stage.answerDocument().uri);
+    }),
     [COMMANDS.repositoryBrief]: withProject,
     [COMMANDS.repositoryPack]: withPack(withProject),
     [COMMANDS.openArtifact]: withPack(async (id) => {

@@ -94,7 +94,7 @@ describe('package.json', () => {
     for (const { command, title, category } of contributes.commands) {
       it(`${command} has a title in title case under the product's category`, () => {
         assert.equal(category, 'Ollama Intern');
-        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|from|in|of|the|to|with))*$/);
+        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|from|in|of|the|to|with))*$/);
         assert.doesNotMatch(title, /[.!:]$|Ollama Intern/);
       });
     }
@@ -152,6 +152,7 @@ describe('package.json', () => {
         COMMANDS.retryDraft,
         COMMANDS.retryAnswer,
         COMMANDS.copyAnswer,
+        COMMANDS.keepBrief,
       ];
       for (const command of acting) assert.ok(hidden.includes(command), command);
     });
