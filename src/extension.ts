@@ -6,10 +6,12 @@ import { cloudKeys } from './host/cloudKeys';
 import { registerArtifactCommands } from './host/artifacts';
 import { registerBriefCommands } from './host/briefCommands';
 import { registerChangeCommands } from './host/changeCommands';
+import { registerCodeActions } from './host/codeActions';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
 import { COMMANDS } from './host/ids';
+import { InlineAnswers } from './host/inlineAnswers';
 import { JobCommands } from './host/jobCommands';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
@@ -38,6 +40,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
+  const inlineAnswers = new InlineAnswers(intern);
   const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
   const review = new ReviewDiagnostics();
@@ -62,6 +65,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     log,
     answers,
     drafts,
+    inlineAnswers,
     logDocuments,
     dashboard,
     notifications,
@@ -95,6 +99,8 @@ export function activate(context: vscode.ExtensionContext): Api {
       showDashboard: () => dashboard.show(),
     }),
     ...new JobCommands(intern, answers).register(),
+    ...inlineAnswers.register(),
+    registerCodeActions(),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
     ...registerChangeCommands({ intern, answers, review }),

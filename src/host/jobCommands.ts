@@ -19,6 +19,7 @@ import { LIMITS, megabytes, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
 import { type Labels, readExample, readLabels, readSchema, type Typed } from './jobInputs';
 import { envelopeLines, runWithProgress } from './jobRunner';
+import { plain } from './plain';
 import {
   baseName,
   cannotRead,
@@ -186,7 +187,7 @@ export class JobCommands {
       await openJson(envelope.result.data);
       // JSON has no room for a line under it.
       const notes = [...envelopeLines(envelope).slice(1), ...(request.notes ?? [])];
-      if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
+      if (notes.length > 0) void vscode.window.showWarningMessage(plain(notes.join(' ')));
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
         await this.#runExtract(request);
@@ -219,7 +220,7 @@ export class JobCommands {
         })),
       ]);
       const said = [...batch.cautions, ...notes];
-      if (said.length > 0) void vscode.window.showWarningMessage(said.join(' '));
+      if (said.length > 0) void vscode.window.showWarningMessage(plain(said.join(' ')));
       if (batch.failure) throw batch.failure;
     });
   }
@@ -254,6 +255,7 @@ export class JobCommands {
   ): Promise<T | undefined> {
     const text = await vscode.window.showInputBox({
       ...options,
+      prompt: options.prompt && plain(options.prompt),
       value: this.#typed.get(what),
       ignoreFocusOut: true,
       validateInput: (typed) => {

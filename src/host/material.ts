@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import { InternError } from '../core';
 import { type Decoded, type Doubt, readingNotes, textOf } from './files';
 import { chooseChange, chooseRepository, titleOf } from './git';
+import { plain } from './plain';
 import { pickRepositoryFiles } from './repositoryFiles';
 import { baseName, fileSource, selectedSource } from './sources';
 
@@ -51,8 +52,9 @@ export async function incidentMaterial(
       ? []
       : await vscode.window.showQuickPick(
           others.map((uri) => ({
-            label: baseName(uri),
-            description: vscode.workspace.asRelativePath(uri),
+            label: plain(baseName(uri)),
+            description: plain(vscode.workspace.asRelativePath(uri)),
+            name: vscode.workspace.asRelativePath(uri),
             uri,
           })),
           { title: 'Files to Read with the Log', canPickMany: true },
@@ -60,9 +62,9 @@ export async function incidentMaterial(
   if (!chosen) return undefined;
   const sources: NamedText[] = [];
   const notes = [...log.notes];
-  for (const { uri, description } of chosen) {
+  for (const { uri, name } of chosen) {
     const source = await fileSource(uri);
-    sources.push({ name: description, text: source.text, language: source.document.languageId });
+    sources.push({ name, text: source.text, language: source.document.languageId });
     notes.push(...source.notes);
   }
   return {

@@ -30,9 +30,15 @@ class EventEmitter {
 
 // The bundle copies the module's own keys, so the names have to be real.
 const names = [
+  'CodeAction',
+  'CodeActionKind',
+  'CommentMode',
+  'CommentThreadCollapsibleState',
+  'CommentThreadState',
   'ConfigurationTarget',
   'Diagnostic',
   'DiagnosticSeverity',
+  'FilePermission',
   'MarkdownString',
   'Position',
   'ProgressLocation',
@@ -54,6 +60,7 @@ names.push(
   'ViewColumn',
   'WorkspaceEdit',
   'commands',
+  'comments',
   'env',
   'extensions',
   'languages',

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
 import { defineJob } from './job';
+import { blockText } from './markdown';
 import { messagesOf } from './messages';
 
 /** Words to tokens, with room for a sentence more than asked for. */
@@ -51,7 +52,7 @@ export const summarizeFast = defineJob({
     };
   },
   parse: (answer): { result: Summary } => ({ result: { summary: answer.trim() } }),
-  show: (result: Summary) => result.summary,
+  show: (result: Summary) => blockText(result.summary),
   shorten: (given, share) => ({
     ...given,
     text: cutAtLine(given.text, Math.floor(given.text.length * share)),

@@ -189,8 +189,8 @@ interface Window {
 
 /** The lines that a model sees, in no more windows than are worth their time, and as many of them as fit there. */
 function windowsOf(scan: LogScan, room: number): Window[] {
-  // How much of the windows their last lines leave unused is known when they are packed.
-  for (let fill = 1; ; fill -= 0.05) {
+  // What marks and the last lines of windows take is known when they are packed.
+  for (let fill = 1.1; ; fill -= 0.05) {
     const windows = packed(scan, scan.select(Math.floor(room * MOST_WINDOWS * fill)), room);
     if (windows.length <= MOST_WINDOWS) return windows;
   }
