@@ -43,6 +43,7 @@ export function registerCommands({
           title: `Summary of ${source.name}, selection`,
           progress: `Summarizing the selection in ${source.name}`,
           task: 'Summarize',
+          notes: source.notes,
         }),
       ),
     [COMMANDS.summarizeFile]: (clicked?: vscode.Uri) =>
@@ -55,6 +56,7 @@ export function registerCommands({
             title: `Summary of ${source.name}`,
             progress: `Summarizing ${source.name}`,
             task: 'Summarize',
+            notes: source.notes,
           }),
       ),
     [COMMANDS.draftFromSelection]: () => {

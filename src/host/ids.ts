@@ -17,6 +17,7 @@ export const COMMANDS = {
   triageTerminal: 'ollamaIntern.triageTerminal',
   triageOutput: 'ollamaIntern.triageOutput',
   askFiles: 'ollamaIntern.askFiles',
+  summarizeFiles: 'ollamaIntern.summarizeFiles',
   acceptDraft: 'ollamaIntern.acceptDraft',
   discardDraft: 'ollamaIntern.discardDraft',
   retryDraft: 'ollamaIntern.retryDraft',

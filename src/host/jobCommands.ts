@@ -1,8 +1,6 @@
-import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import {
   clip,
-  counted,
   type Envelope,
   type ErrorAction,
   type InputOf,
@@ -17,18 +15,10 @@ import { errorText, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
 import { withRemedies } from './errors';
-import {
-  type FilesRead,
-  leftOutLines,
-  LIMITS,
-  megabytes,
-  readEnd,
-  readFiles,
-  textOf,
-} from './files';
+import { LIMITS, megabytes, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
 import { type Labels, readExample, readLabels, readSchema, type Typed } from './jobInputs';
-import { cancellable, envelopeLines, runWithProgress } from './jobRunner';
+import { envelopeLines, runWithProgress } from './jobRunner';
 import { plain } from './plain';
 import {
   baseName,
@@ -41,6 +31,7 @@ import {
   selectedSources,
   type Source,
 } from './sources';
+import { chosenUris, markedUris, readChosen, uriOf } from './workspaceFiles';
 
 /** Of a longer log only the end is read: strings have a longest length. Bytes. */
 const MOST_LOG = 256_000_000;
@@ -92,6 +83,8 @@ export class JobCommands {
       [COMMANDS.triageOutput]: async () => this.#triage(outputSource()),
       [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
         this.#ask(chosenUris(clicked, all)),
+      [COMMANDS.summarizeFiles]: (clicked?: unknown, all?: unknown) =>
+        this.#summarize(chosenUris(clicked, all)),
     };
     return Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
@@ -108,6 +101,7 @@ export class JobCommands {
   async #classifySelection(): Promise<void> {
     const sources = selectedSources([]);
     const [{ text, name }] = sources;
+    const notes = [...new Set(sources.flatMap((one) => one.notes))];
     const labels = await this.#askLabels('Classify Selection');
     if (!labels) return;
     if (sources.length === 1) {
@@ -117,6 +111,7 @@ export class JobCommands {
         title: `Label of ${name}, selection`,
         progress: `Classifying the selection in ${name}`,
         task: 'Classify',
+        notes,
       });
       return;
     }
@@ -124,7 +119,7 @@ export class JobCommands {
       name: `line ${one.range.start.line + 1}, ${clip(one.text.trim().replace(/\s+/g, ' '), NAME)}`,
       input: { text: one.text, labels, source: name },
     }));
-    await this.#classifyItems(items, 'selection', name);
+    await this.#classifyItems(items, 'selection', name, notes);
   }
 
   async #classifyFiles(chosen: vscode.Uri[]): Promise<void> {
@@ -166,7 +161,7 @@ export class JobCommands {
     });
   }
 
-  async #extract({ text, name, range }: Source): Promise<void> {
+  async #extract({ text, name, range, notes }: Source): Promise<void> {
     const schema = await this.#askSchema();
     if (!schema) return;
     const where = range ? `${name}, selection` : name;
@@ -176,6 +171,7 @@ export class JobCommands {
       title: `Data from ${where}`,
       progress: `Extracting data from ${where}`,
       task: 'Extract',
+      notes,
     });
   }
 
@@ -190,7 +186,7 @@ export class JobCommands {
       if (!envelope.result.ok) return await this.answers.present(request, envelope);
       await openJson(envelope.result.data);
       // JSON has no room for a line under it.
-      const [, ...notes] = envelopeLines(envelope);
+      const notes = [...envelopeLines(envelope).slice(1), ...(request.notes ?? [])];
       if (notes.length > 0) void vscode.window.showWarningMessage(plain(notes.join(' ')));
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
@@ -325,6 +321,18 @@ export class JobCommands {
       notes,
     });
   }
+
+  async #summarize(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
+    await this.answers.start({
+      job: 'summarize_deep',
+      input: { sources },
+      title: `Summary of ${about}`,
+      progress: `Summarizing ${about}`,
+      task: 'Summarize',
+      notes,
+    });
+  }
 }
 
 /** Data, or why there is none. */
@@ -383,7 +391,7 @@ async function schemaFile(): Promise<Shape | undefined> {
 }
 
 /** A log need not be in an editor. */
-type LogSource = Pick<Source, 'text' | 'name' | 'range'> & { notes?: readonly string[] };
+type LogSource = Pick<Source, 'text' | 'name' | 'range' | 'notes'>;
 
 /** A log of any size: the editor opens files up to 50 MB only, so others are read from the disk. */
 async function logSource(uri: vscode.Uri): Promise<LogSource> {
@@ -395,11 +403,17 @@ async function logSource(uri: vscode.Uri): Promise<LogSource> {
   const { bytes, cut } = await readEnd(uri.fsPath, MOST_LOG).catch((cause: unknown) => {
     throw cannotRead(name, cause);
   });
-  const text = textOf(bytes);
-  if (text === undefined) throw notText(name);
-  if (text.trim() === '') throw isEmpty(name);
-  const note = `Only the last ${megabytes(MOST_LOG)} of ${name} were read; the numbers count lines from there.`;
-  return { text, name, notes: cut ? [note] : [] };
+  const read = textOf(bytes);
+  if (read === undefined) throw notText(name);
+  if (read.text.trim() === '') throw isEmpty(name);
+  const doubts = read.doubt ? [{ name, reason: read.doubt }] : [];
+  const notes = readingNotes({ leftOut: [], doubts });
+  if (cut) {
+    notes.push(
+      `Only the last ${megabytes(MOST_LOG)} of ${name} were read; the numbers count lines from there.`,
+    );
+  }
+  return { text: read.text, name, notes };
 }
 
 /** What is selected in the terminal. There is no other way to it than the clipboard, which gets its text back. */
@@ -415,7 +429,7 @@ async function terminalSource(): Promise<LogSource> {
   } finally {
     if ((await clipboard.readText()) !== before) await clipboard.writeText(before);
   }
-  if (text.trim() !== '') return { text, name: 'the terminal' };
+  if (text.trim() !== '') return { text, name: 'the terminal', notes: [] };
   throw new InternError({
     code: 'bad_input',
     message: 'No text is selected in the terminal.',
@@ -430,7 +444,7 @@ function outputSource(): LogSource {
     ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
   );
   const text = editor?.document.getText() ?? '';
-  if (text.trim() !== '') return { text, name: 'the output' };
+  if (text.trim() !== '') return { text, name: 'the output', notes: [] };
   throw new InternError({
     code: 'bad_input',
     message: 'The Output panel shows nothing.',
@@ -439,72 +453,4 @@ function outputSource(): LogSource {
       { kind: 'run_command', command: 'workbench.panel.output.focus', title: 'Open Output' },
     ],
   });
-}
-
-interface Chosen extends FilesRead {
-  /** What was left out, under the answer. */
-  notes: string[];
-  /** For titles: a name, or how many. */
-  about: string;
-}
-
-/** Files and folders of the workspace as texts, at least one. */
-async function readChosen(uris: readonly vscode.Uri[], limits = LIMITS): Promise<Chosen> {
-  const { sources, leftOut } = await readWorkspaceFiles(uris, limits);
-  const notes = leftOutLines(leftOut);
-  const [first] = sources;
-  if (!first) {
-    throw new InternError({
-      code: 'bad_input',
-      message: 'There is nothing to read.',
-      hint: notes.join(' ') || 'The folder is empty.',
-    });
-  }
-  const about = sources.length === 1 ? posix.basename(first.name) : counted(sources.length, 'file');
-  return { sources, leftOut, notes, about };
-}
-
-async function readWorkspaceFiles(
-  uris: readonly vscode.Uri[],
-  limits: typeof LIMITS,
-): Promise<FilesRead> {
-  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri);
-  const paths = uris.filter(({ scheme }) => scheme === 'file').map(({ fsPath }) => fsPath);
-  if (roots.length === 0 || paths.length === 0) {
-    throw new InternError({
-      code: 'bad_input',
-      message: roots.length === 0 ? 'No folder is open.' : 'This is not a file in the open folder.',
-      hint: 'Only files inside the open folder are read.',
-      actions: [
-        { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
-      ],
-    });
-  }
-  const unsaved = vscode.workspace.textDocuments
-    .filter(({ isDirty, uri }) => isDirty && uri.scheme === 'file')
-    .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
-  return cancellable('Reading files', (signal, progress) =>
-    readFiles(paths, {
-      roots: roots.map(({ fsPath }) => fsPath),
-      unsaved: new Map(unsaved),
-      limits,
-      signal,
-      onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
-    }),
-  );
-}
-
-/** What is marked in the explorer, if the command comes from there. */
-function markedUris(all: unknown): vscode.Uri[] {
-  return Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [];
-}
-
-/** What is marked in the explorer, or else the file in the active editor. */
-function chosenUris(clicked: unknown, all: unknown): vscode.Uri[] {
-  const marked = markedUris(all);
-  return marked.length > 0 ? marked : [fileUri(uriOf(clicked))];
-}
-
-function uriOf(given: unknown): vscode.Uri | undefined {
-  return given instanceof vscode.Uri ? given : undefined;
 }

@@ -17,6 +17,8 @@ export interface Source {
   name: string;
   /** Set for a selection. */
   range?: vscode.Range;
+  /** What a person should know about it. */
+  notes: string[];
 }
 
 export type SelectedSource = Source & { range: vscode.Range };
@@ -34,7 +36,8 @@ const SUMMARIZE_FILE: ErrorAction = {
 export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
   const sources = selectedSources(actions);
   const [first] = sources;
-  return { ...first, text: sources.map(({ text }) => text).join('\n') };
+  const text = sources.map((one) => one.text).join('\n');
+  return { ...first, text, notes: doubtsAbout(first.document, first.name, text) };
 }
 
 /** The selections of the active editor that are not blank, in order. */
@@ -54,8 +57,9 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
     .filter((s) => !s.isEmpty)
     .toSorted((a, b) => a.start.compareTo(b.start));
   const [first, ...others] = ranges
-    .map((range) => ({ document, text: document.getText(range), name, range }))
-    .filter(({ text }) => text.trim() !== '');
+    .map((range) => ({ range, text: document.getText(range) }))
+    .filter(({ text }) => text.trim() !== '')
+    .map((one) => ({ ...one, document, name, notes: doubtsAbout(document, name, one.text) }));
   if (first) return [first, ...others];
   throw new InternError({
     code: 'bad_input',
@@ -73,7 +77,15 @@ export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   const text = document.getText();
   if (text.includes('\0')) throw notText(name);
   if (text.trim() === '') throw isEmpty(name);
-  return { document, text, name };
+  return { document, text, name, notes: doubtsAbout(document, name, text) };
+}
+
+/** The editor shows bytes that its encoding does not know as U+FFFD, and so would a model get them. */
+function doubtsAbout({ encoding }: vscode.TextDocument, name: string, text: string): string[] {
+  if (!text.includes('\uFFFD')) return [];
+  return [
+    `Characters of ${name} that are not ${encoding} were read as \uFFFD. Reopen it with its encoding to have them read.`,
+  ];
 }
 
 /** The file that was clicked, or the one in the active editor. */

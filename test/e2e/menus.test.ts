@@ -54,12 +54,14 @@ describe('the commands of jobs in menus', () => {
   it('are hidden from the palette without an editor', async () => {
     assert.doesNotMatch(await palette('Triage'), /Ollama Intern: Triage/);
     assert.doesNotMatch(await palette('Ask About Files'), /Ollama Intern: Ask/);
+    assert.doesNotMatch(await palette('Summarize Files'), /Ollama Intern: Summarize Files/);
   });
 
   it('are in the palette with a file, those for a selection with one', async () => {
     await wb.openFile('server.log');
     assert.match(await palette('Triage Log File'), /Ollama Intern: Triage Log File/);
     assert.match(await palette('Ask About Files'), /Ollama Intern: Ask About Files/);
+    assert.match(await palette('Summarize Files'), /Ollama Intern: Summarize Files/);
     assert.doesNotMatch(await palette('Classify'), /Ollama Intern: Classify/);
     await selectLines(wb, 1, 1);
     assert.match(await palette('Classify'), /Ollama Intern: Classify Selection/);
@@ -70,9 +72,11 @@ describe('the commands of jobs in menus', () => {
     const row = '.explorer-viewlet .monaco-list-row';
     const ofLog = await contextMenu(row, 'server.log');
     assert.match(ofLog, /Ask About Files/);
+    assert.match(ofLog, /Summarize Files/);
     assert.match(ofLog, /Triage Log File/);
     const ofFolder = await contextMenu(row, 'src');
     assert.match(ofFolder, /Ask About Files/);
+    assert.match(ofFolder, /Summarize Files/);
     assert.doesNotMatch(ofFolder, /Triage/);
   });
 

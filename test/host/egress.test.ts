@@ -232,6 +232,7 @@ describe('what leaves the machine while the cloud is off', () => {
       stage.typed = 'What is it about?';
       return withWorkspaceFile(id);
     },
+    [COMMANDS.summarizeFiles]: withWorkspaceFile,
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,
     [COMMANDS.discardDraft]: withDraft,

@@ -16,7 +16,6 @@ import {
   type Envelope,
   type Intern,
   InternError,
-  JOBS,
   type LogLine,
   type Phase,
   type Settings,
@@ -24,9 +23,7 @@ import {
 } from '../../src/core';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { type Fault, faults, type OllamaServer, startOllama } from '../support/ollama/server';
-
-/** Jobs of one prompt, whose text is shown while it comes. */
-type PlannedJob = 'summarize_fast' | 'summarize_deep' | 'draft';
+import { resultOf, type StreamedJob } from '../support/streamed';
 
 const { values } = parseArgs({
   options: {
@@ -237,7 +234,7 @@ function choose(site: Site, mode: string): void {
   site.intern.configure(settingsOf(site));
 }
 
-function inputOf(job: PlannedJob): never {
+function inputOf(job: StreamedJob): never {
   const text = TEXT.repeat(1 + below(4));
   return (job === 'draft' ? { instruction: 'Say it shorter.', text } : { text }) as never;
 }
@@ -246,7 +243,7 @@ async function callOnce({ intern, local, cloud }: Site): Promise<string> {
   const server = oneOf([local, cloud]);
   // Those for questions that are seldom asked wait for long.
   if (random() < FAULT_SHARE && server.faults.armed < MOST_ARMED) server.faults.next(anyFault());
-  const job = oneOf<PlannedJob>(['summarize_fast', 'summarize_fast', 'summarize_deep', 'draft']);
+  const job = oneOf<StreamedJob>(['summarize_fast', 'summarize_fast', 'summarize_deep', 'draft']);
   const input = inputOf(job);
   const stop = new AbortController();
   const timer = random() < CANCEL_SHARE ? setTimeout(() => stop.abort(), below(400)) : undefined;
@@ -263,7 +260,7 @@ async function callOnce({ intern, local, cloud }: Site): Promise<string> {
       },
       onPhase: ({ phase }: Phase) => expect(!isOver, `${phase} after the end of a call`),
     });
-    const shown = JOBS[job].parse(streamed, input).result;
+    const shown = resultOf(job, streamed, input, envelope);
     const isWhole = JSON.stringify(shown) === JSON.stringify(envelope.result);
     expect(isWhole, `"${streamed}" was shown for ${JSON.stringify(envelope.result)}`);
     ended(envelope.call_id);

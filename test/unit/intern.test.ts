@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type Envelope, MemoryStore, type Phase } from '../../src/core';
 import { defineModel, faults } from '../support/ollama/server';
-import { Stage, TEXT } from './stage';
+import { chatsOf, Stage, TEXT } from './stage';
 import { failure } from './support';
 
 const MIB = 2 ** 20;
@@ -440,7 +440,7 @@ describe('the intern', () => {
     it('a text that does not fit is refused before it is sent', async () => {
       const server = await stage().serve();
       const intern = stage().hire(server);
-      const error = await failure(intern.run('summarize_deep', { text: TEXT.repeat(2_000) }));
+      const error = await failure(intern.run('summarize_fast', { text: TEXT.repeat(2_000) }));
       assert.equal(error.code, 'context_overflow');
       assert.ok((error.details.prompt_tokens ?? 0) > 100_000);
       assert.equal(error.details.num_ctx, 16384);
@@ -452,13 +452,13 @@ describe('the intern', () => {
       const server = await stage().serve();
       const intern = stage().hire(server);
       const envelope = await intern.run(
-        'summarize_deep',
+        'summarize_fast',
         { text: TEXT.repeat(2_000) },
         { overflow: 'shorten' },
       );
       assert.equal(envelope.truncated, true);
       assert.match(envelope.warnings.join(' '), /first part/);
-      assert.ok((envelope.tokens_in ?? Infinity) + 625 <= 16384);
+      assert.ok((envelope.tokens_in ?? Infinity) + 200 <= 16384);
     });
 
     it('a text that the server counts higher than we do is shortened again', async () => {
@@ -468,7 +468,7 @@ describe('the intern', () => {
       store.set('chars-per-token:hermes3:8b', 8);
       const intern = stage().hire(server, {}, { store });
       const envelope = await intern.run(
-        'summarize_deep',
+        'summarize_fast',
         { text: 'request 4711 took 12 ms\n'.repeat(20_000) },
         { overflow: 'shorten' },
       );
@@ -478,6 +478,34 @@ describe('the intern', () => {
       );
       assert.equal(envelope.truncated, true);
       assert.equal((await stage().logged(intern)).length, 1);
+    });
+
+    it('a text that the server counts higher than we do is read in more parts, and none is lost', async () => {
+      const server = await stage().serve();
+      const store = new MemoryStore();
+      store.set('chars-per-token:hermes3:8b', 8);
+      const intern = stage().hire(server, {}, { store });
+      const text = Array.from({ length: 8_000 }, (_, i) => `request ${i} took 12 ms\n`).join('');
+      const envelope = await intern.run('summarize_deep', { text });
+      assert.ok(envelope.attempts.some(({ outcome }) => outcome === 'context_overflow'));
+      const { parts, ...gaps } = envelope.result;
+      assert.ok(parts > 2, `${parts} parts`);
+      assert.deepEqual([gaps.omitted_sources, gaps.unread_parts], [[], []]);
+      assert.equal(envelope.truncated, undefined);
+      const read = new Set(
+        chatsOf(server).flatMap(({ body }) => JSON.stringify(body).match(/request \d+(?= took)/g)),
+      );
+      assert.equal(read.size, 8_000);
+    });
+
+    it('a text whose tokens are short is read in parts before anything was learned of its model', async () => {
+      const server = await stage().serve();
+      const envelope = await stage()
+        .hire(server)
+        .run('summarize_deep', { text: '呼び出しを制限する。'.repeat(2_500) });
+      assert.ok(envelope.result.parts > 1);
+      assert.deepEqual(envelope.result.unread_parts, []);
+      assert.ok(envelope.attempts.every(({ outcome }) => outcome === 'answer'));
     });
 
     it('an empty input never reaches the server', async () => {

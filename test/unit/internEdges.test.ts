@@ -217,7 +217,9 @@ describe('the intern, when several things happen at once', () => {
 
   it('a text is not shortened for the window of a model that was only fallen back to', async () => {
     const server = await stage().serve();
-    const intern = stage().hire(server, { profile: 'dev-rtx5080-qwen3' });
+    const intern = stage().hire(server, {
+      tiers: { instant: 'qwen3:8b', workhorse: 'qwen3:14b' },
+    });
     const about = (model: string) => (r: { path: string; body: unknown }) =>
       isChat(r) && JSON.stringify(r.body).includes(model);
     const overflow = {
@@ -230,7 +232,14 @@ describe('the intern, when several things happen at once', () => {
       times: 5,
     });
     const error = await failure(
-      stage().finish(intern.run('summarize_deep', { text: TEXT }, { overflow: 'shorten' }), 1_000),
+      stage().finish(
+        intern.run(
+          'chat',
+          { messages: [{ role: 'user', content: TEXT }] },
+          { overflow: 'shorten' },
+        ),
+        1_000,
+      ),
     );
     assert.equal(error.code, 'context_overflow');
     assert.equal(server.requests.filter(about('qwen3:14b')).length, 1, 'it timed out again');

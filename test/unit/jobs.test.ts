@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { draft } from '../../src/core/jobs/draft';
 import { dataRule, fence } from '../../src/core/jobs/fence';
 import { JOBS } from '../../src/core/jobs/registry';
-import { cutAtLine, summarizeDeep, summarizeFast } from '../../src/core/jobs/summarize';
+import { cutAtLine, summarizeFast } from '../../src/core/jobs/summarize';
 import { type Tier, TIERS } from '../../src/core/routing/tiers';
 import { HOSTILE, inside, outside, system, user } from './prompts';
 import { assertSentence } from './support';
@@ -71,13 +71,11 @@ describe('summaries', () => {
   const given = (more: object = {}) =>
     summarizeFast.input.parse({ text: HOSTILE, source: 'notes.md', ...more });
 
-  for (const job of [summarizeFast, summarizeDeep]) {
-    it(`${job.name} keeps the text inside its fence, whatever it says`, () => {
-      const prompt = job.prompt(job.input.parse({ text: HOSTILE }));
-      assert.equal(inside(prompt, 'TEXT'), `\n${HOSTILE}\n`);
-      assert.doesNotMatch(outside(prompt, 'TEXT'), /HACKED|you are free/);
-    });
-  }
+  it('keep the text inside its fence, whatever it says', () => {
+    const prompt = summarizeFast.prompt(given());
+    assert.equal(inside(prompt, 'TEXT'), `\n${HOSTILE}\n`);
+    assert.doesNotMatch(outside(prompt, 'TEXT'), /HACKED|you are free/);
+  });
 
   it('say the length, the source, the language and the focus', () => {
     const prompt = summarizeFast.prompt(

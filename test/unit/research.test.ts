@@ -267,6 +267,20 @@ describe('research', () => {
       assert.match(steps.told[0] ?? '', /^part 1 of /);
     });
 
+    it('searches a part that turns out too long for the window in smaller ones', async () => {
+      const tooLong = new InternError({ code: 'context_overflow', message: 'Long.', hint: 'Cut.' });
+      const steps = new FakeSteps((question) => {
+        if (!isSearch(question)) return reply('Two.', []);
+        return user(question).length > 4000 ? tooLong : search(question);
+      });
+      const { result, truncated } = await runJob(research, { ...given, sources: long }, steps);
+      const searched = steps.asked.filter((q) => isSearch(q) && user(q).length <= 4000);
+      const seen = searched.flatMap((q) => user(q).match(/^\d+\| /gm) ?? []);
+      assert.equal(seen.length, 801 + 301);
+      assert.deepEqual([result.unread_parts, truncated], [[], false]);
+      assert.match(user(steps.asked.at(-1) as Question), /401\| The limit is two\.\n/);
+    });
+
     it('abstains without another prompt when nothing is found', async () => {
       const steps = new FakeSteps(() => '{"passages": []}');
       const { result } = await runJob(research, { ...given, sources: long }, steps);

@@ -34,6 +34,12 @@ describe('computed answers', () => {
     });
   });
 
+  it('are about what stands between marks, however many texts there are', () => {
+    const marked = (text: string) => `<<<TEXT s1 0badcafe>>>\n${text}\n<<<END TEXT s1 0badcafe>>>`;
+    const { source } = prompt(`s1: "a"\n${marked('One.')}\n\ns1: "b"\n${marked('Two.')}\n\nGo on.`);
+    assert.equal(source, 'One.\n\nTwo.');
+  });
+
   describe('summaries', () => {
     it('are central sentences of the text', () => {
       const summary = summarize(prompt(`Summarize in two sentences:\n\n${TEXT}`));

@@ -1,15 +1,26 @@
 import * as z from 'zod';
 import { checkIds, checkMarks, type Evidence, evidenceOf, type EvidenceText } from './evidence';
-import { count, type Gaps, gapsOf, showGaps, showPlace, type Unread, unreadOf } from './gaps';
+import {
+  count,
+  type Gaps,
+  gapsOf,
+  readOf,
+  showGaps,
+  showPlace,
+  type Unread,
+  unreadOf,
+  valuesOf,
+} from './gaps';
 import { defineSteps, type Question, type Steps, type StepsJob } from './job';
 import { blockText, inlineText } from './markdown';
 import { messagesOf } from './messages';
+import { roomFor } from './room';
 import {
   type Excerpt,
   inGroups,
+  mapGroups,
   type Material,
   material,
-  roomFor,
   sizeOf,
   withoutMarks,
 } from './sources';
@@ -256,7 +267,7 @@ class Writer<P extends string, L extends string> {
     const names = new Map(items.map(({ id, name }) => [id, name]));
     let dropped = 0;
     const find = (groups: Excerpt[][], what: string, isFindings: boolean) =>
-      this.steps.map(groups, what, async (group) => {
+      mapGroups(groups, what, this.steps, async (group) => {
         const text = material(group, isFindings ? FINDINGS : EVIDENCE);
         const known = new Set(isFindings ? idsIn(group) : group.map(({ id }) => id));
         const question = this.#findingsQuestion(text, isFindings);
@@ -272,18 +283,18 @@ class Writer<P extends string, L extends string> {
 
     const groups = inGroups(items, partRoom, EVIDENCE);
     const first = await find(groups, 'part', false);
-    let findings = first.flatMap((s) => (s.ok ? s.value : []));
+    let findings = valuesOf(first).flat();
     for (
       let round = 1;
       sizeOf(asExcerpt(findings), FINDINGS) > room && round <= MOST_ROUNDS;
       round++
     ) {
       const fewer = inGroups(asExcerpt(findings), partRoom, FINDINGS);
-      const joined = (await find(fewer, 'finding', true)).flatMap((s, index) =>
+      const joined = (await find(fewer, 'finding', true)).flatMap((outcome) =>
         // What could not be joined is kept as it was.
-        s.ok && s.value.length
-          ? s.value
-          : (fewer[index] ?? []).flatMap(({ text }) => text.split('\n')),
+        outcome.ok && outcome.value.length
+          ? outcome.value
+          : outcome.group.flatMap(({ text }) => text.split('\n')),
       );
       if (joined.join('\n').length >= findings.join('\n').length) break;
       findings = joined;
@@ -294,8 +305,8 @@ class Writer<P extends string, L extends string> {
       material: last,
       isFindings: true,
       known: new Set(idsIn(last)),
-      items: groups.filter((_, index) => first[index]?.ok).flat(),
-      unread: unreadOf(groups, first),
+      items: readOf(first),
+      unread: unreadOf(first),
       dropped,
       leftOut: fitting.length > 1,
     };

@@ -1,6 +1,5 @@
-import type { Settled } from './job';
 import { inlineText } from './markdown';
-import type { Excerpt, Source } from './sources';
+import type { Excerpt, GroupOutcome, Source } from './sources';
 
 /** A part of the input that no model has read, because its prompt failed. */
 export interface UnreadPart {
@@ -23,21 +22,23 @@ export interface Unread {
   reason: string;
 }
 
+/** The excerpts of the groups that did not fail. */
+export function readOf<E>(outcomes: readonly GroupOutcome<E, unknown>[]): E[] {
+  return outcomes.flatMap((outcome) => (outcome.ok ? outcome.group : []));
+}
+
 /** The excerpts of the groups that failed. */
-export function unreadOf<R>(
-  groups: readonly (readonly Excerpt[])[],
-  settled: readonly Settled<R>[],
-): Unread[] {
-  return settled.flatMap((outcome, index) =>
-    outcome.ok
-      ? []
-      : (groups[index] ?? []).map((excerpt) => ({ excerpt, reason: outcome.error.message })),
+export function unreadOf<E extends Excerpt>(
+  outcomes: readonly GroupOutcome<E, unknown>[],
+): (Unread & { excerpt: E })[] {
+  return outcomes.flatMap((outcome) =>
+    outcome.ok ? [] : outcome.group.map((excerpt) => ({ excerpt, reason: outcome.error.message })),
   );
 }
 
 /** The values of what did not fail. */
-export function valuesOf<R>(settled: readonly Settled<R>[]): R[] {
-  return settled.flatMap((outcome) => (outcome.ok ? [outcome.value] : []));
+export function valuesOf<R>(outcomes: readonly GroupOutcome<unknown, R>[]): R[] {
+  return outcomes.flatMap((outcome) => (outcome.ok ? [outcome.value] : []));
 }
 
 /** What was not read, and the words about it for the envelope. */

@@ -11,7 +11,8 @@ import type { JobInput, JobResult } from './job';
 import { changePack, incidentPack, repoPack } from './packs';
 import { repoBrief } from './repoBrief';
 import { research } from './research';
-import { summarizeDeep, summarizeFast } from './summarize';
+import { summarizeFast } from './summarize';
+import { summarizeDeep } from './summarizeDeep';
 import { triageLogs } from './triageLogs';
 
 /** All jobs. A new one is a file beside this and a line here. */

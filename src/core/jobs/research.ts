@@ -1,15 +1,16 @@
 import * as z from 'zod';
-import { count, type Gaps, gapsOf, showGaps, showPlace, unreadOf, valuesOf } from './gaps';
+import { count, type Gaps, gapsOf, readOf, showGaps, showPlace, unreadOf, valuesOf } from './gaps';
 import { defineSteps, type Question, type Steps } from './job';
 import { blockText, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { type Place, QuotedText } from './quotes';
+import { roomFor } from './room';
 import {
   type Excerpt,
   inGroups,
+  mapGroups,
   type Material,
   material,
-  roomFor,
   sizeOf,
   type Source,
   sourcesInput,
@@ -290,15 +291,13 @@ async function findPassages(
 ) {
   const groupRoom = await roomFor(steps, passagesQuestion(given, material([], STYLE)));
   const search = (groups: Excerpt[][], what: string) =>
-    steps.map(groups, what, async (group) => {
+    mapGroups(groups, what, steps, async (group) => {
       const question = passagesQuestion(given, material(group, STYLE));
       const { passages } = await steps.askFor(question, claimedPassages);
       return passages.flatMap((claimed) => checker.check(claimed) ?? []);
     });
   const groups = inGroups(whole, groupRoom, STYLE);
   const first = await search(groups, 'part');
-  const unread = unreadOf(groups, first);
-  const read = groups.filter((_, index) => first[index]?.ok).flat();
   let passages = excerptsOf(valuesOf(first).flat(), whole, checker);
   for (let round = 1; sizeOf(passages, STYLE) > room && round <= MOST_ROUNDS; round++) {
     const fewer = inGroups(passages, groupRoom, STYLE);
@@ -306,7 +305,7 @@ async function findPassages(
     const narrower = [
       ...excerptsOf(valuesOf(found).flat(), whole, checker),
       // What could not be narrowed down is kept as it was.
-      ...fewer.filter((_, index) => !found[index]?.ok).flat(),
+      ...unreadOf(found).map(({ excerpt }) => excerpt),
     ];
     // A model that finds nothing, or all of it again, is no help.
     if (narrower.length === 0 || sizeOf(narrower, STYLE) >= sizeOf(passages, STYLE)) break;
@@ -314,7 +313,13 @@ async function findPassages(
   }
   const fitting = inGroups(passages, room, STYLE);
   const leftOut = fitting.slice(1).flat().length;
-  return { passages: fitting[0] ?? [], read, unread, parts: groups.length, leftOut };
+  return {
+    passages: fitting[0] ?? [],
+    read: readOf(first),
+    unread: unreadOf(first),
+    parts: first.length,
+    leftOut,
+  };
 }
 
 /** Found places with what stands around them, in the order of the sources; those that touch become one. */

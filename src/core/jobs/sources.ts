@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import * as z from 'zod';
-import { InternError } from '../errors';
+import { type InternError, toInternError } from '../errors';
 import { fence, plainName } from './fence';
-import type { Question, Steps } from './job';
+import type { Settled, Steps } from './job';
+import { LEAST_ROOM, noRoom } from './room';
 import { splitText } from './split';
 
 /** A text with a name. Jobs get texts; reading files is the caller's business. */
@@ -103,8 +104,12 @@ function withNumbers(text: string, firstLine: number): string {
  * Excerpts in groups that fit into `room` characters, in order. What is longer than that alone is split where its
  * structure allows.
  */
-export function inGroups(excerpts: readonly Excerpt[], room: number, style: Style): Excerpt[][] {
-  const groups: Excerpt[][] = [];
+export function inGroups<E extends Excerpt>(
+  excerpts: readonly E[],
+  room: number,
+  style: Style,
+): E[][] {
+  const groups: E[][] = [];
   let used = Infinity;
   for (const excerpt of excerpts.flatMap((e) => fitting(e, room, style))) {
     const size = sizeOf([excerpt], style);
@@ -118,7 +123,7 @@ export function inGroups(excerpts: readonly Excerpt[], room: number, style: Styl
   return groups;
 }
 
-function fitting(excerpt: Excerpt, room: number, style: Style): Excerpt[] {
+function fitting<E extends Excerpt>(excerpt: E, room: number, style: Style): E[] {
   const { text } = excerpt;
   const size = sizeOf([excerpt], style);
   if (size <= room) return [excerpt];
@@ -130,7 +135,7 @@ function fitting(excerpt: Excerpt, room: number, style: Style): Excerpt[] {
 }
 
 /** An excerpt in parts of at most `size` characters. */
-export function pieces(excerpt: Excerpt, size: number): Excerpt[] {
+export function pieces<E extends Excerpt>(excerpt: E, size: number): E[] {
   const before = excerpt.firstLine === undefined ? undefined : excerpt.firstLine - 1;
   return splitText(excerpt.text, size).map(({ text, firstLine, lastLine }) => ({
     ...excerpt,
@@ -139,24 +144,51 @@ export function pieces(excerpt: Excerpt, size: number): Excerpt[] {
   }));
 }
 
-/** Less than this is not worth a prompt. Characters. */
-const LEAST_ROOM = 400;
+/** What came of excerpts that were read together. */
+export type GroupOutcome<E, R> = Settled<R> & { group: E[] };
 
-/** How much material fits beside the words of a question. Rejects when it is next to nothing. */
-export async function roomFor(steps: Steps, question: Question): Promise<number> {
-  const room = await steps.room(question);
-  if (room < LEAST_ROOM) throw noRoom();
-  return room;
+/**
+ * Works on groups side by side; the outcomes are in the order of the text. The room was an estimate: a group that turns
+ * out to be too long for the window is worked on in smaller ones. Rejects when all fail.
+ */
+export async function mapGroups<E extends Excerpt, R>(
+  groups: readonly E[][],
+  what: string,
+  steps: Steps,
+  work: (group: E[]) => Promise<R>,
+): Promise<GroupOutcome<E, R>[]> {
+  const settled = await steps.map(groups, what, async (whole) => {
+    const outcomes: GroupOutcome<E, R>[] = [];
+    const waiting = [whole];
+    let failure: InternError | undefined;
+    for (let group = waiting.shift(); group; group = waiting.shift()) {
+      try {
+        outcomes.push({ group, ok: true, value: await work(group) });
+      } catch (thrown) {
+        const error = toInternError(thrown);
+        if (error.code === 'cancelled') throw error;
+        const smaller = error.code === 'context_overflow' ? halves(group) : [];
+        waiting.unshift(...smaller);
+        if (smaller.length > 0) continue;
+        outcomes.push({ group, ok: false, error });
+        failure ??= error;
+      }
+    }
+    if (failure && !outcomes.some(({ ok }) => ok)) throw failure;
+    return outcomes;
+  });
+  return settled.flatMap((one, index) =>
+    one.ok ? one.value : [{ ...one, group: groups[index] ?? [] }],
+  );
 }
 
-export function noRoom(): InternError {
-  return new InternError({
-    code: 'context_overflow',
-    message:
-      'The context window is too small for this job: beside its instructions and its answer there is no room for the text.',
-    hint: 'Give the tier a larger context window.',
-    actions: [{ kind: 'open_setting', setting: 'ollamaIntern.options.contextWindow' }],
-  });
+/** Nothing when it is not worth a prompt any more. */
+function halves<E extends Excerpt>(group: E[]): E[][] {
+  const [first] = group;
+  const middle = Math.ceil(group.length / 2);
+  if (group.length > 1) return [group.slice(0, middle), group.slice(middle)];
+  if (!first || first.text.length < LEAST_ROOM) return [];
+  return pieces(first, Math.ceil(first.text.length / 2)).map((piece) => [piece]);
 }
 
 /** An answer without the marks of a fence, which models repeat at times. */

@@ -9,6 +9,7 @@ import { REMOTE_BUDGET_MS } from '../../../src/core/routing/cloud';
 import { allowanceBySize } from '../../../src/core/routing/loads';
 import { LOCAL_BUDGET_MS } from '../../../src/core/routing/tiers';
 import { CLOUD_KEY } from '../ollama/cloud';
+import { resultOf } from '../streamed';
 import { type CallPlan, CLOUD_MODEL, type Schedule, type Side, SMALL } from './plan';
 import { type Arrival, endOf, openSockets, type Seen, turn, World } from './world';
 
@@ -73,8 +74,8 @@ function checkEnd(call: Seen, world: World): void {
     assert.equal(error, undefined);
     assert.equal(envelope.call_id, call.callId);
     if (plan.streamed) {
-      const shown = JOBS[plan.job].parse(call.text, world.inputOf(call));
-      assert.deepEqual(envelope.result, shown.result, 'the answer is not what was streamed');
+      const shown = resultOf(plan.job, call.text, world.inputOf(call), envelope);
+      assert.deepEqual(envelope.result, shown, 'the answer is not what was streamed');
     }
     return;
   }

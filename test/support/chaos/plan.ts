@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { CloudMode } from '../../../src/core';
 import type { UsageLimit } from '../ollama/cloud';
 import { type Fault, faults } from '../ollama/server';
+import type { StreamedJob } from '../streamed';
 
 export type Side = 'local' | 'cloud';
 
@@ -14,11 +15,8 @@ export const PASSED_ON = 'gpt-oss:120b-cloud';
 export const CLOUD_MODEL = 'minimax-m3:cloud';
 export const CLOUD_DEEP_MODEL = 'gpt-oss:120b';
 
-/** Jobs of one prompt, whose text is shown while it comes. */
-export type PlannedJob = 'summarize_fast' | 'summarize_deep' | 'draft';
-
 export interface CallPlan {
-  job: PlannedJob;
+  job: StreamedJob;
   startsAt: number;
   /** Counted from its start. */
   cancel: { after: number; how: 'signal' | 'stop' } | undefined;
@@ -157,7 +155,7 @@ const anyHappening: fc.Arbitrary<Happening> = fc.oneof(
 );
 
 const anyCall: fc.Arbitrary<CallPlan> = fc.record({
-  job: fc.constantFrom<PlannedJob[]>('summarize_fast', 'summarize_deep', 'draft'),
+  job: fc.constantFrom<StreamedJob[]>('summarize_fast', 'summarize_deep', 'draft'),
   startsAt: moment,
   cancel: fc.option(
     fc.record({ after: moment, how: fc.constantFrom('signal' as const, 'stop' as const) }),

@@ -36,7 +36,12 @@ export function readPrompt(request: Pick<EngineRequest, 'messages' | 'raw'>): Pr
   return { whole, source, instruction: whole.replace(source, ' ') };
 }
 
+/** Texts between marks that are told by a code, of which there may be several. */
+const MARKED = /^<<<(.+ [0-9a-f]{8,})>>>\n([\s\S]*?)\n<<<END \1>>>$/gm;
+
 function sourceIn(text: string): string {
+  const marked = [...text.matchAll(MARKED)].map((match) => match[2] ?? '').join('\n\n');
+  if (marked.trim() !== '') return marked.trim();
   let best = '';
   for (const pattern of DELIMITED) {
     for (const match of text.matchAll(pattern)) {
