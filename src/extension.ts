@@ -9,11 +9,15 @@ import { registerChangeCommands } from './host/changeCommands';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
+import { registerEmbedCommands } from './host/embedCommands';
 import { COMMANDS } from './host/ids';
+import { InputBoxes } from './host/inputBoxes';
 import { JobCommands } from './host/jobCommands';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
+import { registerProblemCommands } from './host/problems';
 import { ReviewDiagnostics } from './host/review';
+import { type Manifest, registerRunJob } from './host/runJob';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
@@ -41,6 +45,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
   const review = new ReviewDiagnostics();
+  const boxes = new InputBoxes();
   const cloud = new Cloud(intern, keys, notifications);
   const run = (command: string, ...args: unknown[]): void =>
     void vscode.commands.executeCommand(command, ...args);
@@ -94,7 +99,10 @@ export function activate(context: vscode.ExtensionContext): Api {
       cloud,
       showDashboard: () => dashboard.show(),
     }),
-    ...new JobCommands(intern, answers).register(),
+    ...new JobCommands(intern, answers, boxes).register(),
+    ...registerEmbedCommands({ intern, answers, boxes }),
+    ...registerProblemCommands({ answers, drafts }),
+    registerRunJob(context.extension.packageJSON as Manifest),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
     ...registerChangeCommands({ intern, answers, review }),

@@ -53,9 +53,11 @@ export {
 } from './errors';
 export { hostLabel, isLoopback } from './address';
 export type { Finding } from './jobs/codeReview';
+export { MOST_TEXTS } from './jobs/embed';
 export { parseDiff, pathOf } from './jobs/diff';
 export type { Job } from './jobs/job';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
+export { clip, counted } from './jobs/words';
 export { inferSchema, type Shape, whyNotShape } from './jobs/shape';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';

@@ -31,9 +31,9 @@ export function registerBriefCommands({ intern, answers }: Parts): vscode.Dispos
   const incident = (clicked?: unknown) =>
     incidentMaterial(clicked instanceof vscode.Uri ? clicked : undefined);
   return [
-    register(COMMANDS.changeBrief, () =>
+    register(COMMANDS.changeBrief, (clicked?: unknown) =>
       withMaterial(
-        () => changeMaterial('Change Brief'),
+        () => changeMaterial('Change Brief', clicked),
         (material) => answers.start({ job: 'change_brief', ...shown(material) }),
       ),
     ),

@@ -9,7 +9,7 @@ import type { LogDocuments } from './log';
 import { selectProfile } from './profilePicker';
 import { loadModels, pullModel, startServer } from './server';
 import type { ServerSecrets } from './serverSecrets';
-import { fileSource, selectedSource, type Source } from './sources';
+import { activeUri, fileSource, selectedSource, type Source } from './sources';
 
 interface Parts {
   intern: Intern;
@@ -118,10 +118,6 @@ async function withSource<T>(
 
 function inputOf({ text, name, document }: Source) {
   return { text, source: name, language: document.languageId };
-}
-
-function activeUri(): vscode.Uri | undefined {
-  return vscode.window.activeTextEditor?.document.uri;
 }
 
 async function stopCalls(intern: Intern): Promise<void> {

@@ -12,8 +12,10 @@ import { showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { type FilesRead, leftOutLines, megabytes, readEnd, readFiles, textOf } from './files';
 import { COMMANDS } from './ids';
-import { readExample, readLabels, readSchema, type Typed } from './jobInputs';
-import { envelopeLines, runWithProgress } from './jobRunner';
+import type { InputBoxes } from './inputBoxes';
+import { readExample, readLabels, readQuestion, readSchema } from './jobInputs';
+import { showJson } from './json';
+import { runWithProgress } from './jobRunner';
 import {
   baseName,
   cannotRead,
@@ -22,6 +24,7 @@ import {
   isEmpty,
   notText,
   selectedSource,
+  selectionOrFile,
   type Source,
 } from './sources';
 
@@ -41,12 +44,10 @@ const TRIAGE_FILE: ErrorAction = {
 
 /** The commands of the jobs that ask for something first, or read more than a text in an editor. */
 export class JobCommands {
-  /** What was typed last, by what it was asked for. */
-  readonly #typed = new Map<string, string>();
-
   constructor(
     private readonly intern: Intern,
     private readonly answers: Answers,
+    private readonly boxes: InputBoxes,
   ) {}
 
   register(): vscode.Disposable[] {
@@ -60,6 +61,7 @@ export class JobCommands {
       [COMMANDS.triageFile]: async (clicked?: unknown) =>
         this.#triage(await logSource(fileUri(uriOf(clicked)))),
       [COMMANDS.triageTerminal]: async () => this.#triage(await terminalSource()),
+      [COMMANDS.askSelection]: async () => this.#askSource(await selectionOrFile()),
       [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
         this.#ask(Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [], clicked),
     };
@@ -76,7 +78,7 @@ export class JobCommands {
 
   async #classify(): Promise<void> {
     const { text, name } = selectedSource([]);
-    const labels = await this.#askFor('Labels', readLabels, {
+    const labels = await this.boxes.ask('Labels', readLabels, {
       title: 'Classify Selection',
       prompt: 'Labels with commas between them; what one means may follow a colon',
       placeHolder: 'bug, feature: something new, question',
@@ -113,14 +115,7 @@ export class JobCommands {
         onDelta: () => undefined,
       });
       if (!envelope.result.ok) return await this.answers.present(request, envelope);
-      const document = await vscode.workspace.openTextDocument({
-        language: 'json',
-        content: `${JSON.stringify(envelope.result.data, null, 2)}\n`,
-      });
-      await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
-      // JSON has no room for a line under it.
-      const [, ...notes] = envelopeLines(envelope);
-      if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
+      await showJson(JSON.stringify(envelope.result.data, null, 2), envelope);
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
         await this.#runExtract(request);
@@ -134,12 +129,12 @@ export class JobCommands {
     });
     switch (chosen?.origin) {
       case 'schema':
-        return this.#askFor('JSON Schema', readSchema, {
+        return this.boxes.ask('JSON Schema', readSchema, {
           title: chosen.label,
           placeHolder: '{"type": "object", "properties": {"name": {"type": "string"}}}',
         });
       case 'example':
-        return this.#askFor('Example', readExample, {
+        return this.boxes.ask('Example', readExample, {
           title: chosen.label,
           placeHolder: '{"name": "Ada", "born": 1815}',
         });
@@ -148,33 +143,6 @@ export class JobCommands {
       case undefined:
         return undefined;
     }
-  }
-
-  /** Asks until what is typed can be used; what is wrong with it stands under it, and the next time it is still there. */
-  async #askFor<T>(
-    what: string,
-    read: (text: string) => Typed<T>,
-    options: vscode.InputBoxOptions,
-  ): Promise<T | undefined> {
-    const text = await vscode.window.showInputBox({
-      ...options,
-      value: this.#typed.get(what),
-      ignoreFocusOut: true,
-      validateInput: (typed) => {
-        // Nothing is wrong yet with a box that nobody has typed in.
-        const found = typed.trim() === '' ? undefined : read(typed);
-        return found && 'problem' in found ? found.problem : undefined;
-      },
-    });
-    if (text === undefined) return undefined;
-    this.#typed.set(what, text);
-    const found = read(text);
-    if ('value' in found) return found.value;
-    throw new InternError({
-      code: 'bad_input',
-      message: found.problem,
-      hint: 'Run the command again: what you typed is still there.',
-    });
   }
 
   async #triage({ text, name, range, notes }: LogSource): Promise<void> {
@@ -186,6 +154,25 @@ export class JobCommands {
       progress: `Triaging ${where}`,
       task: 'Triage',
       notes,
+    });
+  }
+
+  async #askSource({ text, name, range }: Source): Promise<void> {
+    const where = range ? `${name}, selection` : name;
+    const question = await this.boxes.ask('Question', readQuestion, {
+      title: `Ask About ${where}`,
+      placeHolder: 'Why is this done in two steps?',
+    });
+    if (question === undefined) return;
+    await this.answers.start({
+      job: 'chat',
+      input: {
+        messages: [{ role: 'user', content: question }],
+        context: [{ name: where, text }],
+      },
+      title: `Answer about ${where}`,
+      progress: `Asking about ${where}`,
+      task: 'Ask About',
     });
   }
 
@@ -202,7 +189,7 @@ export class JobCommands {
       });
     }
     const about = sources.length === 1 ? posix.basename(first.name) : `${sources.length} files`;
-    const question = await this.#askFor('Question', readQuestion, {
+    const question = await this.boxes.ask('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',
@@ -233,10 +220,6 @@ const SCHEMA_ORIGINS = [
     origin: 'example',
   },
 ] as const;
-
-function readQuestion(text: string): Typed<string> {
-  return /\S/.test(text) ? { value: text } : { problem: 'There is no question.' };
-}
 
 async function schemaFile(): Promise<Shape | undefined> {
   const [uri] =

@@ -40,6 +40,10 @@ export function readExample(text: string): Typed<Shape> {
     : { value: inferSchema(value) };
 }
 
+export function readQuestion(text: string): Typed<string> {
+  return /\S/.test(text) ? { value: text } : { problem: 'There is no question.' };
+}
+
 function readJson(text: string): Typed<unknown> {
   try {
     return { value: JSON.parse(text) as unknown };

@@ -28,6 +28,15 @@ export async function startServer(intern: Intern): Promise<boolean> {
     if (chosen === page) await vscode.env.openExternal(vscode.Uri.parse(DOWNLOAD_PAGE));
     return false;
   }
+  if (!vscode.workspace.isTrusted) {
+    const manage = 'Manage Workspace Trust';
+    const chosen = await vscode.window.showWarningMessage(
+      'Programs are not started in a folder that you do not trust. Trust it, or start Ollama yourself.',
+      manage,
+    );
+    if (chosen) await vscode.commands.executeCommand('workbench.trust.manage');
+    return false;
+  }
   const { hostname, port, protocol } = new URL(host);
   const terminal = vscode.window.createTerminal({
     name: 'Ollama',

@@ -40,9 +40,7 @@ export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
     });
   }
   const { document } = editor;
-  const ranges = editor.selections
-    .filter((s) => !s.isEmpty)
-    .toSorted((a, b) => a.start.compareTo(b.start));
+  const ranges = selectedRanges(editor);
   const text = ranges.map((range) => document.getText(range)).join('\n');
   if (text.trim() === '') {
     throw new InternError({
@@ -53,6 +51,13 @@ export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
     });
   }
   return { document, text, name: baseName(document.uri), range: ranges[0] };
+}
+
+/** What is selected, from top to bottom. */
+export function selectedRanges({ selections }: vscode.TextEditor): vscode.Selection[] {
+  return selections
+    .filter(({ isEmpty }) => !isEmpty)
+    .toSorted((a, b) => a.start.compareTo(b.start));
 }
 
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
@@ -66,9 +71,15 @@ export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   return { document, text, name };
 }
 
+/** The selected text of the active editor, or without one the whole file. */
+export async function selectionOrFile(): Promise<Source> {
+  const editor = vscode.window.activeTextEditor;
+  return editor && selectedRanges(editor).length > 0 ? selectedSource([]) : fileSource();
+}
+
 /** The file that was clicked, or the one in the active editor. */
 export function fileUri(clicked?: vscode.Uri): vscode.Uri {
-  const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
+  const uri = clicked ?? activeUri();
   if (uri) return uri;
   throw new InternError({
     code: 'bad_input',
@@ -120,8 +131,10 @@ export function notText(name: string, cause?: unknown): InternError {
   });
 }
 
-/** Editors for pictures and the like have no text editor, but a tab. */
-function activeTabUri(): vscode.Uri | undefined {
+/** What is in the active editor. Those for pictures and the like are no text editors, but have a tab. */
+export function activeUri(): vscode.Uri | undefined {
+  const editor = vscode.window.activeTextEditor;
+  if (editor) return editor.document.uri;
   const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
   return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom
     ? input.uri
