@@ -5,7 +5,7 @@ import { type Candidates, candidatesOf, type Passage } from './candidates';
 import { orError, withRemedies } from './errors';
 import { COMMANDS } from './ids';
 import type { InputBoxes } from './inputBoxes';
-import { readQuestion } from './jobInputs';
+import { readQuery } from './jobInputs';
 import { runWithProgress } from './jobRunner';
 import { showJson } from './json';
 import { selectedRanges, selectedSource } from './sources';
@@ -57,7 +57,7 @@ async function search(answers: Answers, boxes: InputBoxes): Promise<void> {
   const { list, count, where } = await material();
   const compared = `${count} of ${where}`;
   if (list.length > MOST_TEXTS) throw tooMany(compared);
-  const query = await boxes.ask('Query', readQuestion, {
+  const query = await boxes.ask('Query', readQuery, {
     title: 'Search by Meaning',
     prompt: `In ${compared}`,
     placeHolder: 'what happens when the server is away',

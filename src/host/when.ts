@@ -21,10 +21,12 @@ export function keysOf(clause: string): string[] {
 }
 
 function isTrue(term: string, values: Values): boolean {
-  const [, not, key = '', operator, wanted = ''] =
+  const [, not, key = '', operator, written = ''] =
     /^\s*(!?)([\w.-]+)(?:\s*(==|!=|=~|<=?|>=?)\s*(\S.*?))?\s*$/.exec(term) ?? [];
   if (key === '' || (not && operator)) throw new Error(`not a condition: ${term}`);
   const value = values(key);
+  // The editor hands package.json to an extension with quotes around each value.
+  const wanted = written.replace(/^'(.*)'$/, '$1');
   switch (operator) {
     case undefined:
       return Boolean(value) !== (not === '!');
