@@ -23,6 +23,13 @@ const HEADINGS: Record<Tier, string> = {
   embed: 'Embed',
 };
 
+/** What a command does where its job can do more. */
+const DETAILS: Partial<Record<CommandId, string>> = {
+  [COMMANDS.askSelection]: 'An answer about the selected text, or about the whole file.',
+  [COMMANDS.explainProblem]: 'What a problem that the editor reports means, and how to correct it.',
+  [COMMANDS.draftFix]: 'A draft that corrects a problem that the editor reports.',
+};
+
 /** One list of what the product can do now, for the keyboard: the jobs by their tiers, and then the rest. */
 export function registerRunJob({ contributes }: Manifest): vscode.Disposable {
   return vscode.commands.registerCommand(COMMANDS.runJob, async () => {
@@ -44,7 +51,7 @@ function itemsOf({ commands, menus }: Manifest['contributes']): Item[] {
   const items = possible.map(({ command, title }) => {
     const name = COMMAND_JOBS[command];
     const job = name && JOBS[name];
-    return { label: title, detail: job?.description, tier: job?.tier, command };
+    return { label: title, detail: DETAILS[command] ?? job?.description, tier: job?.tier, command };
   });
   const group = (label: string, tier: Tier | undefined): Item[] => {
     const own = items.filter((item) => item.tier === tier);

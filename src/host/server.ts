@@ -19,15 +19,6 @@ export async function startServer(intern: Intern): Promise<boolean> {
     return false;
   }
   if (await answers(intern)) return true;
-  if (!(await findOnPath('ollama'))) {
-    const page = 'Open Download Page';
-    const chosen = await vscode.window.showErrorMessage(
-      'Ollama is not installed on this machine, or not on the PATH. Install it, then start it.',
-      page,
-    );
-    if (chosen === page) await vscode.env.openExternal(vscode.Uri.parse(DOWNLOAD_PAGE));
-    return false;
-  }
   if (!vscode.workspace.isTrusted) {
     const manage = 'Manage Workspace Trust';
     const chosen = await vscode.window.showWarningMessage(
@@ -35,6 +26,15 @@ export async function startServer(intern: Intern): Promise<boolean> {
       manage,
     );
     if (chosen) await vscode.commands.executeCommand('workbench.trust.manage');
+    return false;
+  }
+  if (!(await findOnPath('ollama'))) {
+    const page = 'Open Download Page';
+    const chosen = await vscode.window.showErrorMessage(
+      'Ollama is not installed on this machine, or not on the PATH. Install it, then start it.',
+      page,
+    );
+    if (chosen === page) await vscode.env.openExternal(vscode.Uri.parse(DOWNLOAD_PAGE));
     return false;
   }
   const { hostname, port, protocol } = new URL(host);

@@ -341,6 +341,8 @@ describe('the ways to the jobs', () => {
       for (const absent of ['Run Job…', 'Accept Draft', 'Copy Answer', 'Write Commit Message']) {
         assert.ok(!labels().includes(absent), absent);
       }
+      const ask = lists[0]?.find(({ label }) => label === 'Ask About Selection');
+      assert.match(ask?.detail ?? '', /the selected text, or about the whole file/);
       const search = lists[0]?.find(({ label }) => label === 'Search by Meaning');
       assert.match(search?.detail ?? '', /how close in meaning/);
     });
