@@ -364,7 +364,7 @@ export class Backends {
     });
     const loads = new LoadTimes(store);
     const local = new LocalBackend({ client, clock, residency, loads, onEvicted });
-    const catalogue = new Catalogue(() => client, clock);
+    const catalogue = new Catalogue(client, clock);
     return {
       client,
       catalogue,
@@ -401,7 +401,7 @@ export class Backends {
       backend: 'cloud',
       now: () => this.o.clock.now(),
     });
-    const catalogue = new Catalogue(() => client, this.o.clock, 'cloud');
+    const catalogue = new Catalogue(client, this.o.clock, 'cloud');
     return {
       client,
       catalogue,
@@ -420,7 +420,7 @@ export class Backends {
       proxy: this.#connections.proxyLabel(host),
       now: () => this.o.clock.now(),
     });
-    const catalogue = new GatewayCatalogue(() => client, this.o.clock);
+    const catalogue = new GatewayCatalogue(client, this.o.clock);
     return {
       client,
       catalogue,

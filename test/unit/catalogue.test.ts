@@ -25,7 +25,7 @@ describe('the catalogue', () => {
     await server?.close();
     server = await startOllama({ clock, ...options });
     const client = new OllamaClient({ baseUrl: server.url, dispatcher: agent });
-    catalogue = new Catalogue(() => client, coreClock(clock));
+    catalogue = new Catalogue(client, coreClock(clock));
   }
 
   const asked = (path: string) => server.requests.filter((one) => one.path === path).length;
@@ -39,7 +39,7 @@ describe('the catalogue', () => {
 
   it('of the cloud speaks of it, and of no installed models', async () => {
     const client = new OllamaClient({ baseUrl: server.url, dispatcher: agent, backend: 'cloud' });
-    const cloud = new Catalogue(() => client, coreClock(clock), 'cloud');
+    const cloud = new Catalogue(client, coreClock(clock), 'cloud');
     const { hint } = await failure(cloud.info('no-such-model'));
     assert.match(hint, /Available: /);
     assert.doesNotMatch(hint, /[Ii]nstalled/);

@@ -619,7 +619,7 @@ describe('the gateway', () => {
         assert.match(error.message, /^The gateway at .* has no model nope\.$/);
         assert.match(error.serverMessage ?? '', /nope/);
         assertReadable(error);
-        const catalogue = new GatewayCatalogue(() => client, coreClock(clock));
+        const catalogue = new GatewayCatalogue(client, coreClock(clock));
         const explained = await catalogue.explainMissing(error);
         assert.deepEqual([...(explained.details.available ?? [])].sort(), ['a', 'b']);
         assertReadable(explained);
@@ -745,14 +745,14 @@ describe('the gateway', () => {
     let catalogue: GatewayCatalogue;
 
     beforeEach(() => {
-      catalogue = new GatewayCatalogue(() => client, coreClock(clock));
+      catalogue = new GatewayCatalogue(client, coreClock(clock));
     });
 
     const asked = () => server.requests.filter(({ path }) => path === '/v1/models').length;
 
     async function setUp(options: GatewayOptions): Promise<void> {
       await serve(options);
-      catalogue = new GatewayCatalogue(() => client, coreClock(clock));
+      catalogue = new GatewayCatalogue(client, coreClock(clock));
     }
 
     it('knows the window of a model, and nothing else', async () => {

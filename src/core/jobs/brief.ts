@@ -3,6 +3,7 @@ import { checkIds, checkMarks, type Evidence, evidenceOf, type EvidenceText } fr
 import { count, type Gaps, gapsOf, showGaps, showPlace, type Unread, unreadOf } from './gaps';
 import { defineSteps, type Question, type Steps, type StepsJob } from './job';
 import { blockText, inlineText } from './markdown';
+import { messagesOf } from './messages';
 import {
   type Excerpt,
   inGroups,
@@ -349,16 +350,9 @@ class Writer<P extends string, L extends string> {
   }
 
   #question(text: Material, instructions: string[], task: string, numPredict: number): Question {
-    const system = [
-      `You are a careful engineer inside a code editor. You work on ${this.form.task}.`,
-      text.rule,
-      ...instructions,
-    ];
+    const role = `You are a careful engineer inside a code editor. You work on ${this.form.task}.`;
     return {
-      messages: [
-        { role: 'system', content: system.filter(Boolean).join('\n') },
-        { role: 'user', content: `${text.text}\n\n${task}` },
-      ],
+      messages: messagesOf([role, text.rule, ...instructions], [text.text, task]),
       numPredict,
       temperature: TEMPERATURE,
     };

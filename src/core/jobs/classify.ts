@@ -3,6 +3,7 @@ import { dataRule, fence, plainName } from './fence';
 import { defineJob } from './job';
 import { findJson, jsonSchema } from './json';
 import { inlineText } from './markdown';
+import { messagesOf } from './messages';
 import { cutAtLine } from './summarize';
 
 /** Tokens of an answer beside its label. */
@@ -70,14 +71,11 @@ export const classify = defineJob({
         : 'One of them has to be chosen.',
       'Say how confident you are: 1 is certain, 0.5 is a guess between two.',
       'Answer with JSON alone: {"label": …, "confidence": …}.',
-    ].join('\n');
-    const about = source ? `The text is from "${plainName(source)}".\n\n` : '';
+    ];
+    const about = source ? `The text is from "${plainName(source)}".` : '';
     const longest = Math.max(...labels.map(({ label }) => label.length));
     return {
-      messages: [
-        { role: 'system', content: system },
-        { role: 'user', content: `${about}${fenced.text}\n\nWhich label fits?` },
-      ],
+      messages: messagesOf(system, [about, fenced.text, 'Which label fits?']),
       numPredict: ANSWER + longest,
       format: answerSchema(labels, allow_none),
     };

@@ -15,6 +15,7 @@ import { dataRule, fence, plainName } from './fence';
 import { defineSteps, type Outcome, type Question } from './job';
 import { jsonSchema } from './json';
 import { codeBlock, inlineText } from './markdown';
+import { messagesOf } from './messages';
 import { roomFor } from './room';
 import { counted } from './words';
 
@@ -197,13 +198,10 @@ function question({ severity_floor, focus }: Input, text: string): Question {
     'Each finding has the file and the number of a numbered line, and that line itself as "code", copied exactly. The suggestion says what to write instead, or is null.',
     `Severities: ${severities.join(', ')}. Categories: ${CATEGORIES.join(', ')}.`,
     'Answer with JSON alone: {"findings": [{"file": …, "line": …, "end_line": …, "code": …, "severity": …, "category": …, "message": …, "suggestion": …}]}.',
-  ].join('\n');
-  const about = focus ? `Look above all at this: ${focus}\n\n` : '';
+  ];
+  const about = focus ? `Look above all at this: ${focus}` : '';
   return {
-    messages: [
-      { role: 'system', content: system },
-      { role: 'user', content: `${fenced.text}\n\n${about}Review it.` },
-    ],
+    messages: messagesOf(system, [fenced.text, about, 'Review it.']),
     numPredict: ANSWER,
     temperature: 0.2,
     format: jsonSchema(answerSchema),

@@ -13,6 +13,7 @@ import { dataRule, fence, plainName } from './fence';
 import { defineSteps, type Outcome, type Question, type Settled, type Steps } from './job';
 import { jsonSchema } from './json';
 import { blockText } from './markdown';
+import { messagesOf } from './messages';
 import { roomFor } from './room';
 import { clip, counted } from './words';
 
@@ -173,18 +174,15 @@ function firstPart(file: FileDiff, chars: number): FileDiff {
 function partQuestion(text: string): Question {
   const fenced = fence('DIFF', text);
   return {
-    messages: [
-      {
-        role: 'system',
-        content: [
-          'You read one part of a longer diff, for somebody who will write the commit message.',
-          dataRule(fenced),
-          'Note what this part changes, in at most four short sentences, the most important first. Say only what the lines show.',
-          'Answer with JSON alone: {"changes": ["…"]}.',
-        ].join('\n'),
-      },
-      { role: 'user', content: `${fenced.text}\n\nNote what it changes.` },
-    ],
+    messages: messagesOf(
+      [
+        'You read one part of a longer diff, for somebody who will write the commit message.',
+        dataRule(fenced),
+        'Note what this part changes, in at most four short sentences, the most important first. Say only what the lines show.',
+        'Answer with JSON alone: {"changes": ["…"]}.',
+      ],
+      [fenced.text, 'Note what it changes.'],
+    ),
     numPredict: NOTES,
     temperature: 0.2,
     format: jsonSchema(notesSchema),
@@ -213,21 +211,14 @@ function finalQuestion(input: Input, listed: string, changes: string): Question 
     input.conventional
       ? 'Answer with JSON alone: {"type": …, "scope": …, "subject": …, "body": …}.'
       : 'Answer with JSON alone: {"subject": …, "body": …}.',
-  ]
-    .filter(Boolean)
-    .join('\n');
+  ];
   const user = [
     style ? `Earlier subjects:\n${style.text}` : '',
     fenced.text,
     'Write the commit message.',
-  ]
-    .filter(Boolean)
-    .join('\n\n');
+  ];
   return {
-    messages: [
-      { role: 'system', content: system },
-      { role: 'user', content: user },
-    ],
+    messages: messagesOf(system, user),
     numPredict: MESSAGE,
     temperature: 0.3,
     format: jsonSchema(input.conventional ? conventionalSchema : plainSchema),

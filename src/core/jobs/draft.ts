@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
 import { defineJob } from './job';
+import { messagesOf } from './messages';
 
 /** Room for an answer that rewrites the selection and adds to it. Tokens. */
 const LEAST_ANSWER = 1024;
@@ -43,22 +44,15 @@ export const draft = defineJob({
       context ? dataRule(context) : '',
       'Keep the style, the indentation and the names of what surrounds it. Change nothing that the instruction does not ask for.',
       'Answer with the replacement alone: no explanation, no Markdown fence around it.',
-    ]
-      .filter(Boolean)
-      .join('\n');
+    ];
     const user = [
       source ? `File: "${plainName(source)}"` : '',
       context?.text ?? '',
       text ? selection.text : 'The selection is empty: write new text for this place.',
       `Instruction: ${instruction}`,
-    ]
-      .filter(Boolean)
-      .join('\n\n');
+    ];
     return {
-      messages: [
-        { role: 'system', content: system },
-        { role: 'user', content: user },
-      ],
+      messages: messagesOf(system, user),
       numPredict: Math.max(LEAST_ANSWER, Math.ceil((text.length * 2) / CHARS_PER_TOKEN)),
     };
   },

@@ -1,3 +1,4 @@
+import { parseDiff, pathOf } from './diff';
 import { type Excerpt, pieces, type Source, wholeSources } from './sources';
 
 /** How long an item of evidence is, at most: short enough to point at something. Characters. */
@@ -43,23 +44,21 @@ export function logText(text: string): EvidenceText {
 export function diffTexts(diff: string): EvidenceText[] {
   const starts = [...diff.matchAll(/^diff --git /gm)].map(({ index }) => index);
   if (starts[0] !== 0) starts.unshift(0);
+  let firstLine = 1;
   return starts
     .map((start, index) => {
       const text = diff.slice(start, starts[index + 1]);
-      const firstLine = diff.slice(0, start).split('\n').length;
-      return { kind: 'diff' as const, name: changedFile(text), language: 'diff', text, firstLine };
+      const item = { kind: 'diff' as const, name: changedFile(text), language: 'diff', text };
+      const numbered = { ...item, firstLine };
+      firstLine += text.split('\n').length - 1;
+      return numbered;
     })
     .filter(({ text }) => text.trim() !== '');
 }
 
 function changedFile(text: string): string {
-  const header = text.split(/^@@ /m, 1)[0] ?? '';
-  const named =
-    /^\+\+\+ (?:b\/)?(?!\/dev\/null)(.+)/m.exec(header) ??
-    /^--- (?:a\/)?(.+)/m.exec(header) ??
-    /^diff --git .* b\/(.+)/.exec(header);
-  // Other tools than git put a time behind a tab.
-  return named?.[1]?.split('\t')[0]?.trim() || 'the diff';
+  const [file] = parseDiff(text.split(/^@@ /m, 1)[0] ?? '').files;
+  return (file && pathOf(file)) || 'the diff';
 }
 
 /** Of the ids that a model cites, those that exist, and how many do not. */

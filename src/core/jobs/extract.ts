@@ -3,6 +3,7 @@ import { dataRule, fence, plainName } from './fence';
 import { defineSteps, type Outcome, type Question, type Steps } from './job';
 import { findJson } from './json';
 import { codeBlock, inlineText } from './markdown';
+import { messagesOf } from './messages';
 import { roomFor } from './room';
 import { problemsOf, relaxed, type Shape, whyNotShape } from './shape';
 import { type Part, splitText } from './split';
@@ -88,22 +89,15 @@ function question(
       : '',
     'Answer with JSON alone, of this schema:',
     JSON.stringify(format),
-  ]
-    .filter(Boolean)
-    .join('\n');
+  ];
   const user = [
     source ? `The text is from "${plainName(source)}".` : '',
     fenced.text,
     hint ? `Look for this: ${hint}` : '',
     'Extract the data.',
-  ]
-    .filter(Boolean)
-    .join('\n\n');
+  ];
   return {
-    messages: [
-      { role: 'system', content: system },
-      { role: 'user', content: user },
-    ],
+    messages: messagesOf(system, user),
     numPredict: ANSWER,
     temperature: 0.2,
     format,

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { count, type Gaps, gapsOf, showGaps, showPlace, unreadOf, valuesOf } from './gaps';
 import { defineSteps, type Question, type Steps } from './job';
 import { blockText, inlineText } from './markdown';
+import { messagesOf } from './messages';
 import { type Place, QuotedText } from './quotes';
 import {
   type Excerpt,
@@ -145,21 +146,18 @@ const QUOTING =
 
 function answerQuestion({ question, max_words }: Input, { rule, text }: Material): Question {
   return {
-    messages: [
-      {
-        role: 'system',
-        content: [
-          'You are a careful researcher inside a code editor. You answer a question of a software developer from sources, and from nothing else.',
-          rule,
-          'Each line of a source begins with its number and "|".',
-          `Answer with JSON: "answer" (text of at most ${max_words} words), "citations" (a list of {"source", "first_line", "last_line", "quote"}) and "abstained" (true or false).`,
-          'In the answer, put [1] behind what the first citation shows, [2] for the second, and so on. Write code in backticks.',
-          `In the citations: ${QUOTING}`,
-          'When the sources do not answer the question, set "abstained" to true, say in one sentence what is missing, and cite nothing. Never fill a gap with what you know from elsewhere.',
-        ].join('\n'),
-      },
-      { role: 'user', content: `${text}\n\nQuestion: ${question}` },
-    ],
+    messages: messagesOf(
+      [
+        'You are a careful researcher inside a code editor. You answer a question of a software developer from sources, and from nothing else.',
+        rule,
+        'Each line of a source begins with its number and "|".',
+        `Answer with JSON: "answer" (text of at most ${max_words} words), "citations" (a list of {"source", "first_line", "last_line", "quote"}) and "abstained" (true or false).`,
+        'In the answer, put [1] behind what the first citation shows, [2] for the second, and so on. Write code in backticks.',
+        `In the citations: ${QUOTING}`,
+        'When the sources do not answer the question, set "abstained" to true, say in one sentence what is missing, and cite nothing. Never fill a gap with what you know from elsewhere.',
+      ],
+      [text, `Question: ${question}`],
+    ),
     numPredict: Math.ceil(max_words * TOKENS_PER_WORD) + OTHER_TOKENS,
     temperature: TEMPERATURE,
   };
@@ -167,19 +165,16 @@ function answerQuestion({ question, max_words }: Input, { rule, text }: Material
 
 function passagesQuestion({ question }: Input, { rule, text }: Material): Question {
   return {
-    messages: [
-      {
-        role: 'system',
-        content: [
-          'You are a careful researcher inside a code editor. You find the places in sources that help to answer a question.',
-          rule,
-          'Each line of a source begins with its number and "|". What you get is a part of more material.',
-          'Answer with JSON: "passages" (a list of at most 10 {"source", "first_line", "last_line", "quote"}), the most important first.',
-          `${QUOTING} When nothing here helps, the list is empty.`,
-        ].join('\n'),
-      },
-      { role: 'user', content: `${text}\n\nQuestion: ${question}` },
-    ],
+    messages: messagesOf(
+      [
+        'You are a careful researcher inside a code editor. You find the places in sources that help to answer a question.',
+        rule,
+        'Each line of a source begins with its number and "|". What you get is a part of more material.',
+        'Answer with JSON: "passages" (a list of at most 10 {"source", "first_line", "last_line", "quote"}), the most important first.',
+        `${QUOTING} When nothing here helps, the list is empty.`,
+      ],
+      [text, `Question: ${question}`],
+    ),
     numPredict: PASSAGES_TOKENS,
     temperature: TEMPERATURE,
   };

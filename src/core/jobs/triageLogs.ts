@@ -6,6 +6,7 @@ import { defineSteps, type Outcome, type Question, type Settled, type Steps } fr
 import { jsonSchema } from './json';
 import { LogScan, type Match } from './logScan';
 import { inlineText } from './markdown';
+import { messagesOf } from './messages';
 import { roomFor } from './room';
 import { clip, counted } from './words';
 
@@ -217,15 +218,10 @@ function windowQuestion({ source, patterns }: Input, text: string): Question {
       ? `These matter to the reader above all: ${patterns.map((p) => JSON.stringify(p)).join(', ')}.`
       : '',
     'Answer with JSON alone: {"errors": [{"line": …, "message": …}], "warnings": [{"line": …, "message": …}]}.',
-  ]
-    .filter(Boolean)
-    .join('\n');
-  const about = source ? `The log is from "${plainName(source)}".\n\n` : '';
+  ];
+  const about = source ? `The log is from "${plainName(source)}".` : '';
   return {
-    messages: [
-      { role: 'system', content: system },
-      { role: 'user', content: `${about}${fenced.text}\n\nList its errors and warnings.` },
-    ],
+    messages: messagesOf(system, [about, fenced.text, 'List its errors and warnings.']),
     numPredict: ANSWER,
     temperature: 0.2,
     format: jsonSchema(windowSchema),
@@ -394,13 +390,10 @@ function causeQuestion({ source }: Input, text: string): Question {
     dataRule(fenced),
     'Say in one or two sentences what most likely went wrong first and led to the rest, and name the numbers of the lines that show it. Say only what the lines show. When they do not show a cause, it is null: that is better than a guess.',
     'Answer with JSON alone: {"cause": …, "lines": […]}.',
-  ].join('\n');
-  const about = source ? `The log is from "${plainName(source)}".\n\n` : '';
+  ];
+  const about = source ? `The log is from "${plainName(source)}".` : '';
   return {
-    messages: [
-      { role: 'system', content: system },
-      { role: 'user', content: `${about}${fenced.text}\n\nWhat is the cause?` },
-    ],
+    messages: messagesOf(system, [about, fenced.text, 'What is the cause?']),
     numPredict: CAUSE_ANSWER,
     temperature: 0.2,
     format: jsonSchema(causeSchema),

@@ -60,13 +60,13 @@ export function withNames(error: InternError, lead: string, names: string[]): In
 
 /** The server's models, remembered for an hour. */
 export class Catalogue {
-  readonly #client: () => OllamaClient;
+  readonly #client: OllamaClient;
   readonly #clock: Clock;
   readonly #tags: Remembered<TagsModel[]>;
   readonly #info: Remembered<ModelInfo>;
 
   constructor(
-    client: () => OllamaClient,
+    client: OllamaClient,
     clock: Clock,
     private readonly backend: 'local' | 'cloud' = 'local',
   ) {
@@ -84,7 +84,7 @@ export class Catalogue {
 
   /** The installed models. */
   list(signal?: AbortSignal): Promise<TagsModel[]> {
-    return this.#tags.get('', () => this.#question((s) => this.#client().tags(s)), signal);
+    return this.#tags.get('', () => this.#question((s) => this.#client.tags(s)), signal);
   }
 
   /** What one model can do. A model that is not installed is a `model_missing` that names those that are. */
@@ -119,7 +119,7 @@ export class Catalogue {
 
   async #ask(model: string): Promise<ModelInfo> {
     try {
-      const answer = await this.#question((signal) => this.#client().show(model, signal));
+      const answer = await this.#question((signal) => this.#client.show(model, signal));
       const info = answer.model_info ?? {};
       const architecture = info['general.architecture'];
       return {

@@ -10,11 +10,11 @@ const NO_LIST = [404, 405, 501];
 
 /** A gateway's models, remembered for an hour. A model that is not listed may be there all the same. */
 export class GatewayCatalogue {
-  readonly #client: () => GatewayClient;
+  readonly #client: GatewayClient;
   readonly #clock: Clock;
   readonly #models: Remembered<GatewayModel[]>;
 
-  constructor(client: () => GatewayClient, clock: Clock) {
+  constructor(client: GatewayClient, clock: Clock) {
     this.#client = client;
     this.#clock = clock;
     this.#models = new Remembered(clock);
@@ -55,7 +55,7 @@ export class GatewayCatalogue {
   }
 
   async #ask(): Promise<GatewayModel[]> {
-    const client = this.#client();
+    const client = this.#client;
     const server = productName({ baseUrl: client.baseUrl, backend: 'gateway' });
     try {
       return await ask(this.#clock, (signal) => client.models(signal), undefined, server);
