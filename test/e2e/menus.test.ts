@@ -102,8 +102,10 @@ describe('the commands of jobs in menus', () => {
     await wb.page.locator('.quick-input-widget').waitFor({ state: 'visible' });
     await wb.screenshot(path.join(cache, 'screenshots', 'run-job.png'));
     assert.match((await wb.pickRows()).join('\n'), /Triage Log File/);
-    await wb.page.keyboard.type('Accept Draft');
-    assert.doesNotMatch((await wb.pickRows()).join('\n'), /Accept Draft/);
+    await wb.page.keyboard.type('Draft');
+    const drafts = (await wb.pickRows()).join('\n');
+    assert.match(drafts, /Draft from Selection/);
+    assert.doesNotMatch(drafts, /Accept Draft/);
     await wb.page.keyboard.press('Control+a');
     await wb.page.keyboard.type('Write Commit');
     assert.match((await wb.pickRows()).join('\n'), /Write Commit Message/);
@@ -125,7 +127,8 @@ describe('the commands of jobs in menus', () => {
     await wb.waitForNotification(/Draft ready/, 60_000);
     assert.match(await palette('Accept Draft'), /Ollama Intern: Accept Draft/);
     await wb.runCommand('Ollama Intern: Discard Draft');
-    await wb.openFile('a.ts');
+    const draft = wb.page.locator('.tabs-container .tab', { hasText: 'a.ts (draft)' });
+    await draft.waitFor({ state: 'detached' });
     await wb.runCommand('Ollama Intern: Summarize File');
     await showTab(wb, 'Summary of a.ts');
     await poll(

@@ -30,6 +30,8 @@ class EventEmitter {
 
 // The bundle copies the module's own keys, so the names have to be real.
 const names = [
+  'CodeAction',
+  'CodeActionKind',
   'ConfigurationTarget',
   'Diagnostic',
   'DiagnosticSeverity',
@@ -73,6 +75,7 @@ Module._load = function (request, ...rest) {
 /** The context that `activate` gets. */
 exports.context = () => ({
   subscriptions: [],
+  extension: { packageJSON: require('../../package.json') },
   globalState: { get: () => undefined, update: async () => {} },
   extensionUri: anything,
   secrets: anything,
