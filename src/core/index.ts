@@ -26,11 +26,14 @@ export {
   envelopeLine,
   formatDuration,
   formatRate,
+  formatTokens,
+  originText,
   residencyText,
   type Surface,
 } from './audit/envelope';
 export { type ArtifactEntry, ArtifactStore } from './artifacts/store';
 export type { BackendStatus } from './backends';
+export { type BatchOptions, runBatch } from './batch';
 export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
 export { LOG_KINDS, type LogKind } from './audit/log';
 export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
@@ -55,10 +58,12 @@ export { hostLabel, isLoopback } from './address';
 export type { Finding } from './jobs/codeReview';
 export { MOST_TEXTS } from './jobs/embed';
 export { parseDiff, pathOf } from './jobs/diff';
-export type { Job } from './jobs/job';
+export type { Job, Settled } from './jobs/job';
+export { type Pack, packKindOf, packOf } from './jobs/packs';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-export { clip, counted } from './jobs/words';
+export { inlineText } from './jobs/markdown';
 export { inferSchema, type Shape, whyNotShape } from './jobs/shape';
+export { clip, counted } from './jobs/words';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
 export { cloudBaseName, isCloudName, sameModel } from './ollama/names';

@@ -1,6 +1,7 @@
 import type { Attempt, DegradeReason, Envelope, Surface } from './audit/envelope';
 import type { LogEvent } from './audit/log';
 import type { Backends } from './backends';
+import { sideBySide } from './batch';
 import type { Clock } from './clock';
 import { InternError, toInternError } from './errors';
 import type { RunningCall, RunOptions } from './intern';
@@ -212,29 +213,20 @@ export class Run {
     what: string,
     work: (item: T, index: number) => Promise<R>,
   ): Promise<Settled<R>[]> {
-    const settled = new Array<Settled<R>>(items.length);
-    let next = 0;
+    const { maxConcurrent } = this.record.setup.config;
+    const { signal } = this.options;
     let done = 0;
     const tell = (): void =>
       this.#tellPhase({ phase: 'steps', what, done, total: items.length }, true);
-    // No more than run at once: the rest would stand in the queue before what a person asks meanwhile.
-    const worker = async (): Promise<void> => {
-      for (let index = next++; index < items.length; index = next++) {
-        const one: Settled<R> = await work(items[index] as T, index).then(
-          (value) => ({ ok: true, value }),
-          (thrown: unknown) => ({ ok: false, error: toInternError(thrown) }),
-        );
-        if (!one.ok && one.error.code === 'cancelled') throw one.error;
-        settled[index] = one;
-        done++;
-        tell();
-      }
+    const onSettled = (): void => {
+      done++;
+      tell();
     };
     this.#isMapping = true;
     tell();
+    let settled: Settled<R>[];
     try {
-      const { maxConcurrent } = this.record.setup.config;
-      await Promise.all(Array.from({ length: maxConcurrent }, worker));
+      settled = await sideBySide(items, { maxConcurrent, signal, onSettled }, work);
     } finally {
       this.#isMapping = false;
     }

@@ -11,14 +11,13 @@ import {
   toInternError,
 } from '../core';
 import { errorText, showError } from './actions';
+import { Batch, type BatchInit, runBatchWithProgress } from './batch';
 import { SCHEMES } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
 
-/** One job whose answer is shown in a document of its own. */
-export interface AnswerRequest<N extends JobName = JobName> {
-  job: N;
-  input: InputOf<N>;
+/** What is shown in a document of its own. */
+interface AnswerFrame {
   /** The document's name: `Summary of main.ts`. */
   title: string;
   /** For the progress: `Summarizing main.ts`. */
@@ -27,17 +26,38 @@ export interface AnswerRequest<N extends JobName = JobName> {
   task: string;
   /** What a person should know about the input, under the answer. */
   notes?: readonly string[];
+}
+
+/** One job and its answer. */
+export interface AnswerRequest<N extends JobName = JobName> extends AnswerFrame {
+  job: N;
+  input: InputOf<N>;
+  /** What the answer is about: `main.ts`. */
+  subject?: string;
   /** Called with each answer, also when the job is run again. */
   onResult?(result: ResultOf<N>): void;
 }
 
-interface Answer {
+/** Many inputs of one job and their answers, in one document. */
+export interface BatchRequest<N extends JobName = JobName> extends AnswerFrame, BatchInit<N> {}
+
+/** An answer that is whole. */
+export interface Answered {
   request: AnswerRequest;
+  envelope: Envelope;
+}
+
+interface Answer {
+  request: AnswerRequest | BatchRequest;
   overflow: 'refuse' | 'shorten';
   text: string;
   /** The line under the answer. */
   footer: string;
   running: boolean;
+  /** When it is whole. */
+  envelope?: Envelope;
+  /** What there is of a batch. */
+  batch?: Batch;
 }
 
 /** The document is rewritten this often while text streams in. Milliseconds. */
@@ -51,6 +71,9 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   readonly #disposer = new Disposer();
   readonly #changed = this.#disposer.own(new vscode.EventEmitter<vscode.Uri>());
   readonly onDidChange = this.#changed.event;
+  readonly #told = this.#disposer.own(new vscode.EventEmitter<void>());
+  /** `answered` may have changed. */
+  readonly onDidAnswer = this.#told.event;
   readonly #answers = new Map<string, Answer>();
   readonly #pending = new Set<string>();
   #count = 0;
@@ -78,12 +101,11 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
 
   /** Opens a document and streams the job's answer into it. Errors are shown, not thrown. */
   async start<N extends JobName>(
-    request: AnswerRequest<N>,
+    request: AnswerRequest<N> | BatchRequest<N>,
     overflow: 'refuse' | 'shorten' = 'refuse',
-  ): Promise<Envelope<ResultOf<N>> | undefined> {
+  ): Promise<void> {
     const [uri, answer] = this.#add(request, overflow);
-    const opened = this.#show(uri);
-    return this.#run(uri, answer, request, overflow, opened);
+    await this.#run(uri, answer, this.#show(uri));
   }
 
   /** Opens a document with an answer that is already there. */
@@ -92,12 +114,22 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     envelope: Envelope<ResultOf<N>>,
   ): Promise<void> {
     const [uri, answer] = this.#add(request, 'refuse');
-    fill(answer, envelope);
+    fill(answer, request, envelope);
     answer.running = false;
+    this.#told.fire();
     await this.#show(uri);
   }
 
-  #add(request: AnswerRequest, overflow: Answer['overflow']): [vscode.Uri, Answer] {
+  /** The answers that are whole, by their documents. */
+  get answered(): ReadonlyMap<string, Answered> {
+    return new Map(
+      [...this.#answers].flatMap(([key, { request, envelope }]) =>
+        envelope && !('items' in request) ? [[key, { request, envelope }]] : [],
+      ),
+    );
+  }
+
+  #add(request: AnswerRequest | BatchRequest, overflow: Answer['overflow']): [vscode.Uri, Answer] {
     const uri = vscode.Uri.from({
       scheme: SCHEMES.answer,
       // The name of the document: a slash would end it.
@@ -113,15 +145,16 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   async retry(uri: vscode.Uri | undefined): Promise<void> {
     const answer = uri && this.#answers.get(uri.toString());
     if (!answer || answer.running) return;
-    Object.assign(answer, { text: '', footer: 'starting', running: true });
-    await this.#run(uri, answer, answer.request, answer.overflow, Promise.resolve());
+    answer.batch = undefined;
+    await this.#run(uri, answer, Promise.resolve());
   }
 
   /** A document that is closed while its answer is written may be opened again. */
   #forgetIfClosed(uri: vscode.Uri): void {
     const key = uri.toString();
     const open = vscode.workspace.textDocuments.some((document) => document.uri.toString() === key);
-    if (!open && !this.#answers.get(key)?.running) this.#answers.delete(key);
+    if (open || this.#answers.get(key)?.running || !this.#answers.delete(key)) return;
+    this.#told.fire();
   }
 
   /** The answer alone, without the line under it. */
@@ -129,36 +162,20 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     return uri && this.#answers.get(uri.toString())?.text;
   }
 
-  async #run<N extends JobName>(
-    uri: vscode.Uri,
-    answer: Answer,
-    request: AnswerRequest<N>,
-    overflow: 'refuse' | 'shorten',
-    opened: Promise<unknown>,
-  ): Promise<Envelope<ResultOf<N>> | undefined> {
+  async #run(uri: vscode.Uri, answer: Answer, opened: Promise<unknown>): Promise<void> {
+    const { request } = answer;
+    Object.assign(answer, { text: '', footer: 'starting', running: true, envelope: undefined });
+    this.#told.fire();
     try {
-      const envelope = await runWithProgress(this.intern, request.job, request.input, {
-        title: request.progress,
-        overflow,
-        onDelta: (text) => {
-          answer.text += text;
-          this.#refresh(uri);
-        },
-        onPhase: (phase) => {
-          answer.footer = phaseText(phase);
-          this.#refresh(uri);
-        },
-      });
-      fill(answer, envelope);
-      request.onResult?.(envelope.result);
-      return envelope;
+      if ('items' in request) await this.#runBatch(uri, answer, request, opened);
+      else await this.#runJob(uri, answer, request);
     } catch (thrown) {
       const error = toInternError(thrown);
       answer.footer = error.code === 'cancelled' ? stopped(answer) : errorText(error);
       void opened.then(() => this.#remedy(uri, request, error));
-      return undefined;
     } finally {
       answer.running = false;
+      this.#told.fire();
       await opened;
       // The editor does not hear of changes before a document is open.
       this.#refresh(uri);
@@ -167,7 +184,46 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     }
   }
 
-  async #remedy(uri: vscode.Uri, request: AnswerRequest, error: InternError): Promise<void> {
+  async #runJob(uri: vscode.Uri, answer: Answer, request: AnswerRequest): Promise<void> {
+    const envelope = await runWithProgress(this.intern, request.job, request.input, {
+      title: request.progress,
+      overflow: answer.overflow,
+      onDelta: (text) => {
+        answer.text += text;
+        this.#refresh(uri);
+      },
+      onPhase: (phase) => {
+        answer.footer = phaseText(phase);
+        this.#refresh(uri);
+      },
+    });
+    fill(answer, request, envelope);
+    request.onResult?.(envelope.result);
+  }
+
+  /** What has an answer already is not asked again, until all of it is. */
+  async #runBatch(
+    uri: vscode.Uri,
+    answer: Answer,
+    request: BatchRequest,
+    opened: Promise<unknown>,
+  ): Promise<void> {
+    const batch = (answer.batch ??= new Batch(this.intern, request));
+    await runBatchWithProgress(batch, request.progress, answer.overflow, (progress) => {
+      answer.text = batch.text;
+      answer.footer = progress;
+      this.#refresh(uri);
+    });
+    answer.footer = [...batch.lines, ...(request.notes ?? [])].join('\n');
+    const { failure } = batch;
+    if (failure) void opened.then(() => this.#remedy(uri, request, failure));
+  }
+
+  async #remedy(
+    uri: vscode.Uri,
+    request: AnswerRequest | BatchRequest,
+    error: InternError,
+  ): Promise<void> {
     const remedy = await showError(error, request.task);
     const answer = this.#answers.get(uri.toString());
     if (!remedy) return;
@@ -176,8 +232,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     // While the message stood there, it may have been run again in another way.
     if (answer.running) return;
     if (remedy === 'shorten') answer.overflow = 'shorten';
-    Object.assign(answer, { text: '', footer: 'starting', running: true });
-    await this.#run(uri, answer, request, answer.overflow, this.#show(uri));
+    await this.#run(uri, answer, this.#show(uri));
   }
 
   async #show(uri: vscode.Uri): Promise<void> {
@@ -202,8 +257,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
 
 const RULE = '─'.repeat(24);
 
-function fill(answer: Answer, envelope: Envelope): void {
-  const { job, notes = [] } = answer.request;
+function fill(answer: Answer, { job, notes = [] }: AnswerRequest, envelope: Envelope): void {
+  answer.envelope = envelope;
   answer.text = (JOBS[job].show as (result: unknown) => string)(envelope.result);
   answer.footer = [...envelopeLines(envelope), ...notes].join('\n');
 }

@@ -5,13 +5,17 @@ import {
   expandHome,
   type InputOf,
   type Intern,
+  type Pack,
+  packKindOf,
+  packOf,
   type ResultOf,
   toInternError,
 } from '../core';
 import { errorText } from './actions';
-import type { Answers } from './answers';
+import type { Answered, Answers } from './answers';
+import { setContext } from './contexts';
 import { orError, withRemedies } from './errors';
-import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
+import { COMMANDS, CONFIG_SECTION, CONTEXTS, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { changeMaterial, incidentMaterial, type Material, repositoryMaterial } from './material';
 
@@ -63,6 +67,16 @@ export function registerBriefCommands({ intern, answers }: Parts): vscode.Dispos
     register(COMMANDS.repositoryPack, () =>
       withMaterial(repositoryMaterial, (material) => keep(intern, 'repo_pack', material)),
     ),
+    register(COMMANDS.keepBrief, (clicked?: unknown) => {
+      const uri =
+        clicked instanceof vscode.Uri ? clicked : vscode.window.activeTextEditor?.document.uri;
+      return keepShown(answers.answered.get(String(uri)));
+    }),
+    answers.onDidAnswer(() => {
+      const briefs = [...answers.answered].filter(([, { request }]) => packKindOf(request.job));
+      const keys = briefs.map(([key]) => key);
+      setContext(CONTEXTS.briefs, keys);
+    }),
   ];
 }
 
@@ -83,7 +97,7 @@ async function withMaterial<I>(
 
 function shown<I>({ input, name, notes }: Material<I>) {
   const progress = `Writing a brief of ${name}`;
-  return { input, notes, title: `Brief of ${name}`, progress, task: 'Brief' };
+  return { input, notes, title: `Brief of ${name}`, subject: name, progress, task: 'Brief' };
 }
 
 /** Makes a pack, writes it and opens it. */
@@ -100,11 +114,23 @@ async function keep<N extends PackJob>(
       onDelta: () => undefined,
     }),
   );
-  if (envelope) await write(envelope, notes);
+  if (envelope) await write(envelope.result, envelope, notes);
 }
 
-async function write(envelope: Envelope<ResultOf<PackJob>>, notes: string[]): Promise<void> {
-  const { result: pack, call_id, model, backend, tier_used } = envelope;
+/** Writes the brief of an answer and opens it: no model is asked again. */
+async function keepShown(answered: Answered | undefined): Promise<void> {
+  const kind = answered && packKindOf(answered.request.job);
+  if (!kind) {
+    void vscode.window.showErrorMessage('This is not a brief that is whole. Open one first.');
+    return;
+  }
+  const { request, envelope } = answered;
+  const brief = envelope.result as ResultOf<`${typeof kind}_brief`>;
+  await write(packOf(kind, brief, request.subject), envelope, request.notes ?? []);
+}
+
+async function write(pack: Pack, envelope: Envelope, notes: readonly string[]): Promise<void> {
+  const { call_id, model, backend, tier_used } = envelope;
   const [origin, ...warnings] = envelopeLines(envelope);
   try {
     const about = { call_id, model, backend, tier_used, origin, notes: [...warnings, ...notes] };

@@ -1,13 +1,13 @@
 import * as vscode from 'vscode';
 import { openRepositoryCount } from './git';
-import { activeUri } from './sources';
+import { activeUri, outputEditor } from './sources';
 import type { CONTEXTS } from './ids';
 
 /** What the product has set: the editor lets nobody read it back. */
-const own = new Map<string, boolean>();
+const own = new Map<string, unknown>();
 
 /** Sets a context key of the product, for conditions in package.json. */
-export function setContext(key: (typeof CONTEXTS)[keyof typeof CONTEXTS], value: boolean): void {
+export function setContext(key: (typeof CONTEXTS)[keyof typeof CONTEXTS], value: unknown): void {
   own.set(key, value);
   void vscode.commands.executeCommand('setContext', key, value);
 }
@@ -23,10 +23,12 @@ const EDITOR: Record<string, () => unknown> = {
     return document && !document.isUntitled && !isWritable(document.uri);
   },
   resourceScheme: () => activeUri()?.scheme,
+  resource: () => activeUri()?.toString(),
   isFileSystemResource: () => {
     const uri = activeUri();
     return uri && vscode.workspace.fs.isWritableFileSystem(uri.scheme) !== undefined;
   },
+  'view.workbench.panel.output.visible': () => outputEditor() !== undefined,
   workspaceFolderCount: () => vscode.workspace.workspaceFolders?.length ?? 0,
   terminalCount: () => vscode.window.terminals.length,
   gitOpenRepositoryCount: openRepositoryCount,

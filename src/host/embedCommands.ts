@@ -1,14 +1,14 @@
 import * as vscode from 'vscode';
 import { counted, InternError, type Intern, MOST_TEXTS } from '../core';
 import type { Answers } from './answers';
-import { type Candidates, candidatesOf, type Passage } from './candidates';
+import { type Candidates, candidatesOf } from './candidates';
 import { orError, withRemedies } from './errors';
 import { COMMANDS } from './ids';
 import type { InputBoxes } from './inputBoxes';
 import { readQuery } from './jobInputs';
 import { runWithProgress } from './jobRunner';
-import { showJson } from './json';
-import { selectedRanges, selectedSource } from './sources';
+import { openJsonAnswer } from './json';
+import { selectedRanges, selectedSources } from './sources';
 
 interface Parts {
   intern: Intern;
@@ -27,8 +27,9 @@ export function registerEmbedCommands({ intern, answers, boxes }: Parts): vscode
 
 /** One vector for each selection, as JSON with a vector a line. */
 async function embedSelection(intern: Intern): Promise<void> {
-  const { name } = selectedSource([]);
-  const texts = selectedPassages().map(({ text }) => text);
+  const sources = selectedSources([]);
+  const [{ name }] = sources;
+  const texts = sources.map(({ text }) => text);
   if (texts.length > MOST_TEXTS) throw tooMany(counted(texts.length, 'selection'));
   const envelope = await withRemedies('Embed', (overflow) =>
     runWithProgress(
@@ -50,7 +51,7 @@ async function embedSelection(intern: Intern): Promise<void> {
     `  "dim": ${result.dim},`,
     `  "embeddings": [\n${vectors}\n  ]`,
   ];
-  await showJson(`{\n${lines.join('\n')}\n}`, envelope);
+  await openJsonAnswer(`{\n${lines.join('\n')}\n}`, envelope);
 }
 
 async function search(answers: Answers, boxes: InputBoxes): Promise<void> {
@@ -75,10 +76,12 @@ async function search(answers: Answers, boxes: InputBoxes): Promise<void> {
 
 /** What is selected, or else the text in the clipboard. */
 async function material(): Promise<Candidates & { where: string }> {
-  const selected = selectedPassages();
-  if (selected.length > 0) {
-    const { name } = selectedSource([]);
-    return { ...candidatesOf(selected), where: name };
+  const editor = vscode.window.activeTextEditor;
+  if (editor && selectedRanges(editor).length > 0) {
+    const sources = selectedSources([]);
+    const [{ name }] = sources;
+    const passages = sources.map(({ text, range }) => ({ text, firstLine: range.start.line + 1 }));
+    return { ...candidatesOf(passages), where: name };
   }
   const text = await vscode.env.clipboard.readText();
   if (text.trim() !== '') {
@@ -89,16 +92,6 @@ async function material(): Promise<Candidates & { where: string }> {
     message: 'There is nothing to search in: no text is selected, and the clipboard has none.',
     hint: 'Select or copy the text first.',
   });
-}
-
-/** The selections of the active editor, one by one. */
-function selectedPassages(): Passage[] {
-  const editor = vscode.window.activeTextEditor;
-  if (!editor) return [];
-  return selectedRanges(editor).map((range) => ({
-    text: editor.document.getText(range),
-    firstLine: range.start.line + 1,
-  }));
 }
 
 function tooMany(given: string): InternError {

@@ -175,13 +175,18 @@ export async function readEnd(
 /** Names that are told of each kind. */
 const MOST_NAMES = 3;
 
+/** `a.log, b.log, c.log and 4 more` */
+export function someNames(names: readonly string[]): string {
+  const told = names.slice(0, MOST_NAMES).map((name) => name.replace(/\s+/g, ' '));
+  const more = names.length - told.length;
+  return `${told.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en-US')} more` : ''}`;
+}
+
 /** What was left out, in one sentence for each reason. */
 export function leftOutLines(leftOut: readonly LeftOut[]): string[] {
   return [...new Set(leftOut.map(({ reason }) => reason))].map((reason) => {
-    const all = leftOut.filter((one) => one.reason === reason);
-    const names = all.slice(0, MOST_NAMES).map(({ name }) => name.replace(/\s+/g, ' '));
-    const more = all.length - names.length;
-    return `Left out (${reason}): ${names.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en-US')} more` : ''}.`;
+    const names = leftOut.filter((one) => one.reason === reason).map(({ name }) => name);
+    return `Left out (${reason}): ${someNames(names)}.`;
   });
 }
 

@@ -11,12 +11,14 @@ export const COMMANDS = {
   summarizeFile: 'ollamaIntern.summarizeFile',
   draftFromSelection: 'ollamaIntern.draftFromSelection',
   classifySelection: 'ollamaIntern.classifySelection',
+  classifyFiles: 'ollamaIntern.classifyFiles',
   extractFromSelection: 'ollamaIntern.extractFromSelection',
   extractFromFile: 'ollamaIntern.extractFromFile',
   triageSelection: 'ollamaIntern.triageSelection',
   triageFile: 'ollamaIntern.triageFile',
   triageTerminal: 'ollamaIntern.triageTerminal',
   askSelection: 'ollamaIntern.askSelection',
+  triageOutput: 'ollamaIntern.triageOutput',
   askFiles: 'ollamaIntern.askFiles',
   embedSelection: 'ollamaIntern.embedSelection',
   searchByMeaning: 'ollamaIntern.searchByMeaning',
@@ -57,6 +59,7 @@ export const COMMANDS = {
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
+  keepBrief: 'ollamaIntern.keepBrief',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -66,11 +69,13 @@ export const COMMAND_JOBS: Partial<Record<CommandId, JobName>> = {
   [COMMANDS.summarizeFile]: 'summarize_deep',
   [COMMANDS.draftFromSelection]: 'draft',
   [COMMANDS.classifySelection]: 'classify',
+  [COMMANDS.classifyFiles]: 'classify',
   [COMMANDS.extractFromSelection]: 'extract',
   [COMMANDS.extractFromFile]: 'extract',
   [COMMANDS.triageSelection]: 'triage_logs',
   [COMMANDS.triageFile]: 'triage_logs',
   [COMMANDS.triageTerminal]: 'triage_logs',
+  [COMMANDS.triageOutput]: 'triage_logs',
   [COMMANDS.askSelection]: 'chat',
   [COMMANDS.askFiles]: 'research',
   [COMMANDS.embedSelection]: 'embed',
@@ -145,4 +150,6 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** The documents of briefs that are whole: a list of their addresses. */
+  briefs: 'ollamaIntern.briefs',
 } as const;

@@ -1,21 +1,36 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import {
+  clip,
+  counted,
+  type Envelope,
   type ErrorAction,
   type InputOf,
   type Intern,
   InternError,
+  type ResultOf,
+  type Settled,
   type Shape,
   toInternError,
 } from '../core';
-import { showError } from './actions';
+import { errorText, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
-import { type FilesRead, leftOutLines, megabytes, readEnd, readFiles, textOf } from './files';
+import { Batch, type Item, runBatchWithProgress } from './batch';
+import { withRemedies } from './errors';
+import {
+  type FilesRead,
+  leftOutLines,
+  LIMITS,
+  megabytes,
+  readEnd,
+  readFiles,
+  textOf,
+} from './files';
 import { COMMANDS } from './ids';
 import type { InputBoxes } from './inputBoxes';
-import { readExample, readLabels, readQuestion, readSchema } from './jobInputs';
-import { showJson } from './json';
-import { runWithProgress } from './jobRunner';
+import { type Labels, readExample, readLabels, readQuestion, readSchema } from './jobInputs';
+import { openJson, openJsonAnswer } from './json';
+import { cancellable, runWithProgress } from './jobRunner';
 import {
   baseName,
   cannotRead,
@@ -23,13 +38,17 @@ import {
   fileUri,
   isEmpty,
   notText,
+  outputEditor,
   selectedSource,
   selectionOrFile,
+  selectedSources,
   type Source,
 } from './sources';
 
 /** Of a longer log only the end is read: strings have a longest length. Bytes. */
 const MOST_LOG = 256_000_000;
+/** Of the words that a selection is told apart by. Characters. */
+const NAME = 40;
 
 const EXTRACT_FROM_FILE: ErrorAction = {
   kind: 'run_command',
@@ -52,18 +71,29 @@ export class JobCommands {
 
   register(): vscode.Disposable[] {
     const handlers: Record<string, (...args: never[]) => Promise<unknown>> = {
-      [COMMANDS.classifySelection]: () => this.#classify(),
+      [COMMANDS.classifySelection]: () => this.#classifySelection(),
+      [COMMANDS.classifyFiles]: (clicked?: unknown, all?: unknown) =>
+        this.#classifyFiles(chosenUris(clicked, all)),
       [COMMANDS.extractFromSelection]: async () =>
         this.#extract(selectedSource([EXTRACT_FROM_FILE])),
-      [COMMANDS.extractFromFile]: async (clicked?: unknown) =>
-        this.#extract(await fileSource(uriOf(clicked))),
+      [COMMANDS.extractFromFile]: async (clicked?: unknown, all?: unknown) => {
+        const marked = markedUris(all);
+        return marked.length > 1
+          ? this.#extractFromFiles(marked)
+          : this.#extract(await fileSource(uriOf(clicked)));
+      },
       [COMMANDS.triageSelection]: async () => this.#triage(selectedSource([TRIAGE_FILE])),
-      [COMMANDS.triageFile]: async (clicked?: unknown) =>
-        this.#triage(await logSource(fileUri(uriOf(clicked)))),
+      [COMMANDS.triageFile]: async (clicked?: unknown, all?: unknown) => {
+        const marked = markedUris(all);
+        return marked.length > 1
+          ? this.#triageFiles(marked)
+          : this.#triage(await logSource(fileUri(uriOf(clicked))));
+      },
       [COMMANDS.triageTerminal]: async () => this.#triage(await terminalSource()),
       [COMMANDS.askSelection]: async () => this.#askSource(await selectionOrFile()),
+      [COMMANDS.triageOutput]: async () => this.#triage(outputSource()),
       [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
-        this.#ask(Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [], clicked),
+        this.#ask(chosenUris(clicked, all)),
     };
     return Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
@@ -76,20 +106,65 @@ export class JobCommands {
     );
   }
 
-  async #classify(): Promise<void> {
-    const { text, name } = selectedSource([]);
-    const labels = await this.boxes.ask('Labels', readLabels, {
-      title: 'Classify Selection',
-      prompt: 'Labels with commas between them; what one means may follow a colon',
-      placeHolder: 'bug, feature: something new, question',
-    });
+  /** Each selection on its own. */
+  async #classifySelection(): Promise<void> {
+    const sources = selectedSources([]);
+    const [{ text, name }] = sources;
+    const labels = await this.#askLabels('Classify Selection');
     if (!labels) return;
+    if (sources.length === 1) {
+      await this.answers.start({
+        job: 'classify',
+        input: { text, labels, source: name },
+        title: `Label of ${name}, selection`,
+        progress: `Classifying the selection in ${name}`,
+        task: 'Classify',
+      });
+      return;
+    }
+    const items = sources.map((one) => ({
+      name: `line ${one.range.start.line + 1}, ${clip(one.text.trim().replace(/\s+/g, ' '), NAME)}`,
+      input: { text: one.text, labels, source: name },
+    }));
+    await this.#classifyItems(items, 'selection', name);
+  }
+
+  async #classifyFiles(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
+    const labels = await this.#askLabels('Classify Files', notes);
+    if (!labels) return;
+    const items = sources.map(({ name, text }) => ({
+      name,
+      input: { text, labels, source: name },
+    }));
+    await this.#classifyItems(items, 'file', about, notes);
+  }
+
+  async #classifyItems(
+    items: Item<'classify'>[],
+    what: string,
+    about: string,
+    notes?: readonly string[],
+  ): Promise<void> {
     await this.answers.start({
       job: 'classify',
-      input: { text, labels, source: name },
-      title: `Label of ${name}, selection`,
-      progress: `Classifying the selection in ${name}`,
+      items,
+      what,
+      layout: 'list',
+      title: `Labels of ${about}`,
+      progress: `Classifying ${about}`,
       task: 'Classify',
+      notes,
+    });
+  }
+
+  #askLabels(title: string, notes: readonly string[] = []): Promise<Labels | undefined> {
+    return this.boxes.ask('Labels', readLabels, {
+      title,
+      prompt: ['Labels with commas between them; what one means may follow a colon', ...notes].join(
+        '. ',
+      ),
+      placeHolder: 'bug, feature: something new, question',
     });
   }
 
@@ -115,12 +190,43 @@ export class JobCommands {
         onDelta: () => undefined,
       });
       if (!envelope.result.ok) return await this.answers.present(request, envelope);
-      await showJson(JSON.stringify(envelope.result.data, null, 2), envelope);
+      await openJsonAnswer(JSON.stringify(envelope.result.data, null, 2), envelope);
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
         await this.#runExtract(request);
       }
     }
+  }
+
+  /** One document for all files: the data of each, or what is wrong. */
+  async #extractFromFiles(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, leftOut, notes, about } = await readChosen(chosen);
+    const schema = await this.#askSchema();
+    if (!schema) return;
+    const items = sources.map(({ name, text }) => ({
+      name,
+      input: { text, schema, source: name },
+    }));
+    const batch = new Batch(this.intern, { job: 'extract', items, what: 'file', layout: 'list' });
+    await withRemedies('Extract', async (overflow) => {
+      await runBatchWithProgress(batch, `Extracting data from ${about}`, overflow).catch(
+        (thrown: unknown) => {
+          // What there is already is not lost.
+          if (!batch.entries.some(({ settled }) => settled?.ok)) throw thrown;
+        },
+      );
+      const data = [
+        ...batch.entries.map(({ name, settled }) => ({ source: name, ...dataOf(settled) })),
+        ...leftOut.map(({ name, reason }) => ({
+          source: name,
+          problems: [`Left out: ${reason}.`],
+        })),
+      ];
+      await openJson(JSON.stringify(data, null, 2));
+      const said = [...batch.cautions, ...notes];
+      if (said.length > 0) void vscode.window.showWarningMessage(said.join(' '));
+      if (batch.failure) throw batch.failure;
+    });
   }
 
   async #askSchema(): Promise<Shape | undefined> {
@@ -176,19 +282,24 @@ export class JobCommands {
     });
   }
 
-  async #ask(all: vscode.Uri[], clicked: unknown): Promise<void> {
-    const chosen = all.length > 0 ? all : [fileUri(uriOf(clicked))];
-    const { sources, leftOut } = await readWorkspaceFiles(chosen);
-    const notes = leftOutLines(leftOut);
-    const [first] = sources;
-    if (!first) {
-      throw new InternError({
-        code: 'bad_input',
-        message: 'There is nothing to read.',
-        hint: notes.join(' ') || 'The folder is empty.',
-      });
-    }
-    const about = sources.length === 1 ? posix.basename(first.name) : `${sources.length} files`;
+  /** A heading for each file. */
+  async #triageFiles(chosen: vscode.Uri[]): Promise<void> {
+    const limits = { ...LIMITS, bytes: MOST_LOG };
+    const { sources, notes, about } = await readChosen(chosen, limits);
+    await this.answers.start({
+      job: 'triage_logs',
+      items: sources.map(({ name, text }) => ({ name, input: { text, source: name } })),
+      what: 'file',
+      layout: 'sections',
+      title: `Triage of ${about}`,
+      progress: `Triaging ${about}`,
+      task: 'Triage',
+      notes,
+    });
+  }
+
+  async #ask(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
     const question = await this.boxes.ask('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
@@ -205,6 +316,16 @@ export class JobCommands {
       notes,
     });
   }
+}
+
+/** Data, or why there is none. */
+function dataOf(
+  settled: Settled<Envelope<ResultOf<'extract'>>> | undefined,
+): { data: unknown } | { problems: string[] } {
+  if (!settled) return { problems: ['Stopped by you.'] };
+  if (!settled.ok) return { problems: [errorText(settled.error)] };
+  const { ok, data, problems } = settled.value.result;
+  return ok ? { data } : { problems };
 }
 
 const SCHEMA_ORIGINS = [
@@ -281,7 +402,47 @@ async function terminalSource(): Promise<LogSource> {
   });
 }
 
-async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRead> {
+/** The text that the Output panel shows, whatever it hides by a filter. */
+function outputSource(): LogSource {
+  const text = outputEditor()?.document.getText() ?? '';
+  if (text.trim() !== '') return { text, name: 'the output' };
+  throw new InternError({
+    code: 'bad_input',
+    message: 'The Output panel shows nothing.',
+    hint: 'Choose the output to triage there.',
+    actions: [
+      { kind: 'run_command', command: 'workbench.panel.output.focus', title: 'Open Output' },
+    ],
+  });
+}
+
+interface Chosen extends FilesRead {
+  /** What was left out, under the answer. */
+  notes: string[];
+  /** For titles: a name, or how many. */
+  about: string;
+}
+
+/** Files and folders of the workspace as texts, at least one. */
+async function readChosen(uris: readonly vscode.Uri[], limits = LIMITS): Promise<Chosen> {
+  const { sources, leftOut } = await readWorkspaceFiles(uris, limits);
+  const notes = leftOutLines(leftOut);
+  const [first] = sources;
+  if (!first) {
+    throw new InternError({
+      code: 'bad_input',
+      message: 'There is nothing to read.',
+      hint: notes.join(' ') || 'The folder is empty.',
+    });
+  }
+  const about = sources.length === 1 ? posix.basename(first.name) : counted(sources.length, 'file');
+  return { sources, leftOut, notes, about };
+}
+
+async function readWorkspaceFiles(
+  uris: readonly vscode.Uri[],
+  limits: typeof LIMITS,
+): Promise<FilesRead> {
   const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri);
   const paths = uris.filter(({ scheme }) => scheme === 'file').map(({ fsPath }) => fsPath);
   if (roots.length === 0 || paths.length === 0) {
@@ -297,19 +458,26 @@ async function readWorkspaceFiles(uris: readonly vscode.Uri[]): Promise<FilesRea
   const unsaved = vscode.workspace.textDocuments
     .filter(({ isDirty, uri }) => isDirty && uri.scheme === 'file')
     .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
-  return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: 'Reading files', cancellable: true },
-    (progress, token) => {
-      const controller = new AbortController();
-      token.onCancellationRequested(() => controller.abort());
-      return readFiles(paths, {
-        roots: roots.map(({ fsPath }) => fsPath),
-        unsaved: new Map(unsaved),
-        signal: controller.signal,
-        onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
-      });
-    },
+  return cancellable('Reading files', (signal, progress) =>
+    readFiles(paths, {
+      roots: roots.map(({ fsPath }) => fsPath),
+      unsaved: new Map(unsaved),
+      limits,
+      signal,
+      onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
+    }),
   );
+}
+
+/** What is marked in the explorer, if the command comes from there. */
+function markedUris(all: unknown): vscode.Uri[] {
+  return Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [];
+}
+
+/** What is marked in the explorer, or else the file in the active editor. */
+function chosenUris(clicked: unknown, all: unknown): vscode.Uri[] {
+  const marked = markedUris(all);
+  return marked.length > 0 ? marked : [fileUri(uriOf(clicked))];
 }
 
 function uriOf(given: unknown): vscode.Uri | undefined {

@@ -24,6 +24,23 @@ export interface JobUi {
 /** Progress is updated this often while tokens come. Milliseconds. */
 const WRITING_UPDATE_MS = 250;
 
+/** Does something behind a progress whose button cancels it. The signal given here cancels it too. */
+export function cancellable<T>(
+  title: string,
+  run: (signal: AbortSignal, progress: vscode.Progress<{ message: string }>) => Promise<T>,
+  signal?: AbortSignal,
+): Thenable<T> {
+  return vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+    (progress, token) => {
+      const controller = new AbortController();
+      token.onCancellationRequested(() => controller.abort());
+      const either = signal ? AbortSignal.any([controller.signal, signal]) : controller.signal;
+      return run(either, progress);
+    },
+  );
+}
+
 /** Runs a job for a command, with a progress that can be cancelled. Rejects with an InternError. */
 export async function runWithProgress<N extends JobName>(
   intern: Intern,
@@ -31,16 +48,14 @@ export async function runWithProgress<N extends JobName>(
   input: InputOf<N>,
   ui: JobUi,
 ): Promise<Envelope<ResultOf<N>>> {
-  return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title: ui.title, cancellable: true },
-    (progress, token) => {
-      const controller = new AbortController();
-      token.onCancellationRequested(() => controller.abort());
+  return cancellable(
+    ui.title,
+    (signal, progress) => {
       let shownAt = 0;
       return intern.run(job, input, {
         surface: 'command',
         overflow: ui.overflow,
-        signal: ui.signal ? AbortSignal.any([controller.signal, ui.signal]) : controller.signal,
+        signal,
         onDelta: ui.onDelta,
         onPhase: (phase) => {
           ui.onPhase?.(phase);
@@ -53,15 +68,16 @@ export async function runWithProgress<N extends JobName>(
         },
       });
     },
+    ui.signal,
   );
 }
 
 /** What stands under an answer: where it comes from, why not from elsewhere, and what to beware of. */
 export function envelopeLines(envelope: Envelope): string[] {
-  const { degrade_reason, backend, warnings } = envelope;
-  return [
-    envelopeLine(envelope),
-    ...(degrade_reason ? [degradeSentence(degrade_reason, backend)] : []),
-    ...warnings,
-  ];
+  return [envelopeLine(envelope), ...cautions(envelope)];
+}
+
+/** Why an answer does not come from where it should, and what to beware of. */
+export function cautions({ degrade_reason, backend, warnings }: Envelope): string[] {
+  return [...(degrade_reason ? [degradeSentence(degrade_reason, backend)] : []), ...warnings];
 }

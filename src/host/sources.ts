@@ -19,6 +19,8 @@ export interface Source {
   range?: vscode.Range;
 }
 
+export type SelectedSource = Source & { range: vscode.Range };
+
 const SUMMARIZE_FILE: ErrorAction = {
   kind: 'run_command',
   command: COMMANDS.summarizeFile,
@@ -30,6 +32,13 @@ const SUMMARIZE_FILE: ErrorAction = {
  * what else can be done.
  */
 export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
+  const sources = selectedSources(actions);
+  const [first] = sources;
+  return { ...first, text: sources.map(({ text }) => text).join('\n') };
+}
+
+/** The selections of the active editor that are not blank, in order. */
+export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...SelectedSource[]] {
   const editor = vscode.window.activeTextEditor;
   if (!editor) {
     throw new InternError({
@@ -40,17 +49,18 @@ export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
     });
   }
   const { document } = editor;
+  const name = baseName(document.uri);
   const ranges = selectedRanges(editor);
-  const text = ranges.map((range) => document.getText(range)).join('\n');
-  if (text.trim() === '') {
-    throw new InternError({
-      code: 'bad_input',
-      message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
-      hint: `Select the text in ${baseName(document.uri)} first.`,
-      actions,
-    });
-  }
-  return { document, text, name: baseName(document.uri), range: ranges[0] };
+  const [first, ...others] = ranges
+    .map((range) => ({ document, text: document.getText(range), name, range }))
+    .filter(({ text }) => text.trim() !== '');
+  if (first) return [first, ...others];
+  throw new InternError({
+    code: 'bad_input',
+    message: ranges.length === 0 ? 'No text is selected.' : 'The selection is blank.',
+    hint: `Select the text in ${name} first.`,
+    actions,
+  });
 }
 
 /** What is selected, from top to bottom. */
@@ -139,6 +149,13 @@ export function activeUri(): vscode.Uri | undefined {
   return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom
     ? input.uri
     : undefined;
+}
+
+/** What the Output panel shows. An editor has no column there; in a tab it has, and then it is a file like others. */
+export function outputEditor(): vscode.TextEditor | undefined {
+  return vscode.window.visibleTextEditors.find(
+    ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
+  );
 }
 
 export function baseName(uri: vscode.Uri): string {

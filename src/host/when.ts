@@ -1,6 +1,6 @@
 /**
  * Conditions as package.json writes them, for what the editor tells no extension: whether a command can work now. Of the
- * language it knows what this product uses: `a && !b || c > 0`, `== != < <= > >=` and `=~ /regular expression/`.
+ * language it knows what this product uses: `a && !b || c > 0`, `== != < <= > >=`, `=~ /regular expression/` and `in` for lists.
  */
 
 /** What a context key stands for; undefined: nothing. */
@@ -22,7 +22,7 @@ export function keysOf(clause: string): string[] {
 
 function isTrue(term: string, values: Values): boolean {
   const [, not, key = '', operator, written = ''] =
-    /^\s*(!?)([\w.-]+)(?:\s*(==|!=|=~|<=?|>=?)\s*(\S.*?))?\s*$/.exec(term) ?? [];
+    /^\s*(!?)([\w.-]+)(?:\s*(==|!=|=~|<=?|>=?|in\b)\s*(\S.*?))?\s*$/.exec(term) ?? [];
   if (key === '' || (not && operator)) throw new Error(`not a condition: ${term}`);
   const value = values(key);
   // The editor hands package.json to an extension with quotes around each value.
@@ -36,6 +36,8 @@ function isTrue(term: string, values: Values): boolean {
       return text(value) !== wanted;
     case '=~':
       return regExp(wanted).test(text(value));
+    case 'in':
+      return contains(values(wanted), value);
     case '<':
       return Number(value) < Number(wanted);
     case '<=':
@@ -45,6 +47,10 @@ function isTrue(term: string, values: Values): boolean {
     default:
       return Number(value) >= Number(wanted);
   }
+}
+
+function contains(list: unknown, value: unknown): boolean {
+  return Array.isArray(list) && list.includes(value);
 }
 
 function text(value: unknown): string {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
-import { COMMANDS } from '../../src/host/ids';
+import { COMMANDS, CONTEXTS } from '../../src/host/ids';
 import { choosing, TestRepository } from './repository';
 import { eventually, Stage } from './support';
 
@@ -35,10 +35,11 @@ describe('briefs', () => {
     await stage.dispose();
   });
 
-  const run = (command: string, ...choices: (string | RegExp)[]) => {
+  const run = (command: string, ...given: (string | RegExp | vscode.Uri)[]) => {
     undo();
-    undo = choosing(choices);
-    return vscode.commands.executeCommand(command);
+    undo = choosing(given.flatMap((one) => (one instanceof vscode.Uri ? [] : [one])));
+    const uris = given.filter((one) => one instanceof vscode.Uri);
+    return vscode.commands.executeCommand(command, ...uris);
   };
   const prompts = () =>
     JSON.stringify(stage.server.requests.filter((r) => r.path === '/api/chat').map((r) => r.body));
@@ -144,6 +145,87 @@ describe('briefs', () => {
       assert.match(document?.getText() ?? '', /^# app\.log\n/);
       assert.match(stage.shown.at(-1)?.text ?? '', /could not be written.*not saved yet\./s);
       assert.deepEqual(stage.shown.at(-1)?.buttons, ['Open Setting']);
+    });
+
+    describe('when they are there already', () => {
+      const keep = (uri = stage.answerDocument().uri) => run(COMMANDS.keepBrief, uri);
+      /** What conditions of menus are told, by address. */
+      let contexts: Map<string, unknown>;
+      let restore: () => void;
+
+      beforeEach(() => {
+        contexts = new Map();
+        const commands = vscode.commands as unknown as Record<string, unknown>;
+        const original = vscode.commands.executeCommand;
+        commands['executeCommand'] = (id: string, ...args: unknown[]) => {
+          if (id === 'setContext') contexts.set(String(args[0]), args[1]);
+          return original(id, ...args);
+        };
+        restore = () => (commands['executeCommand'] = original);
+      });
+
+      afterEach(() => restore());
+
+      const offered = () => (contexts.get(CONTEXTS.briefs) ?? []) as string[];
+      const here = () => stage.answerDocument().uri.toString();
+
+      it('need no model: the files say what the answer says', async () => {
+        await stage.file('app.log', LOG);
+        await run(COMMANDS.incidentBrief);
+        const shown = (await answered()).getText();
+        const [calls, sent] = [(await stage.log()).length, prompts()];
+        await keep();
+        assert.equal(prompts(), sent);
+        assert.equal((await stage.log()).length, calls);
+        const [json = '', markdown = ''] = artifacts('incident');
+        const path = join(stage.folder, 'artifacts', 'incident', markdown);
+        assert.equal(vscode.window.activeTextEditor?.document.uri.fsPath, path);
+        const text = readFileSync(path, 'utf8');
+        assert.match(text, /^# app\.log\n/);
+        assert.ok(text.includes(shown.slice(0, shown.indexOf('─')).trim()));
+        const kept = JSON.parse(readFileSync(join(path, '..', json), 'utf8')) as {
+          about: { model: string; call_id: string };
+        };
+        assert.equal(kept.about.model, 'hermes3:8b');
+        assert.match(kept.about.call_id, /^call_/);
+        assert.ok(stage.shown.at(-1)?.text.startsWith(`Kept as ${path}.`));
+      });
+
+      it('say what was not read, and are never overwritten', async () => {
+        makeProject();
+        await run(COMMANDS.repositoryBrief);
+        await answered();
+        const { uri } = stage.answerDocument();
+        await keep(uri);
+        await keep(uri);
+        assert.equal(artifacts('repo').length, 4);
+        assert.match(stage.shown.at(-1)?.text ?? '', /Files that were read: 1;/);
+      });
+
+      it('are offered as soon as they are whole, and only they', async () => {
+        await stage.file('app.log', LOG);
+        await run(COMMANDS.triageFile);
+        assert.ok(!offered().includes(here()));
+        await stage.server.stop();
+        await stage.file('app.log', LOG);
+        await run(COMMANDS.incidentBrief);
+        assert.ok(!offered().includes(here()));
+        await stage.server.start();
+        await run(COMMANDS.retryAnswer, stage.answerDocument().uri);
+        assert.ok(offered().includes(here()));
+        const retried = run(COMMANDS.retryAnswer, stage.answerDocument().uri);
+        await eventually(() => !offered().includes(here()), 'the brief to be gone');
+        await retried;
+        assert.ok(offered().includes(here()));
+      });
+
+      it('are asked for when there is none', async () => {
+        await stage.file('app.log', LOG);
+        await run(COMMANDS.triageFile);
+        await keep();
+        assert.match(stage.shown.at(-1)?.text ?? '', /This is not a brief that is whole\./);
+        assert.throws(() => artifacts('incident'));
+      });
     });
 
     it('leave no file when the server fails', async () => {

@@ -8,7 +8,7 @@ import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, EXTENSION_ID, SCHEMES } from '../../src/host/ids';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { choosing, TestRepository } from './repository';
-import { eventually, Stage } from './support';
+import { eventually, showOutput, Stage } from './support';
 
 /** TEST-NET-1: an address that nobody has. */
 const ELSEWHERE = '192.0.2.1';
@@ -127,6 +127,15 @@ describe('what leaves the machine while the cloud is off', () => {
     await done;
   }
 
+  async function withWorkspaceFile(command: string): Promise<void> {
+    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    assert.ok(folder);
+    const file = vscode.Uri.joinPath(folder, 'marked.txt');
+    await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
+    await run(command, file);
+    await vscode.workspace.fs.delete(file);
+  }
+
   async function withLabels(command: string): Promise<void> {
     stage.typed = 'bug, question';
     await stage.file('classify.txt', TEXT, true);
@@ -228,14 +237,20 @@ describe('what leaves the machine while the cloud is off', () => {
       await withProblem(id);
     },
     [COMMANDS.runJob]: withQuickPick,
-    [COMMANDS.askFiles]: async (id) => {
+    [COMMANDS.triageOutput]: async (id) => {
+      const output = vscode.window.createOutputChannel('egress');
+      output.append(TEXT);
+      await showOutput(output);
+      await run(id);
+      output.dispose();
+    },
+    [COMMANDS.classifyFiles]: (id) => {
+      stage.typed = 'bug, question';
+      return withWorkspaceFile(id);
+    },
+    [COMMANDS.askFiles]: (id) => {
       stage.typed = 'What is it about?';
-      const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-      assert.ok(folder);
-      const file = vscode.Uri.joinPath(folder, 'ask.txt');
-      await vscode.workspace.fs.writeFile(file, Buffer.from(TEXT));
-      await run(id, file);
-      await vscode.workspace.fs.delete(file);
+      return withWorkspaceFile(id);
     },
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,
@@ -281,6 +296,10 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.changePack]: withPack(withChange),
     [COMMANDS.incidentBrief]: withOpenFile,
     [COMMANDS.incidentPack]: withPack(withOpenFile),
+    [COMMANDS.keepBrief]: withPack(async (id) => {
+      await withOpenFile(COMMANDS.incidentBrief);
+      await run(id, stage.answerDocument().uri);
+    }),
     [COMMANDS.repositoryBrief]: withProject,
     [COMMANDS.repositoryPack]: withPack(withProject),
     [COMMANDS.openArtifact]: withPack(async (id) => {

@@ -159,6 +159,24 @@ export function selectAll(editor: vscode.TextEditor): void {
   editor.selection = new vscode.Selection(new vscode.Position(0, 0), end);
 }
 
+/** Whether a document is what the panel shows of an output. */
+export function isOutput({ uri }: vscode.TextDocument, { name }: vscode.OutputChannel): boolean {
+  return uri.scheme === 'output' && uri.path.includes(name);
+}
+
+/** Shows an output in its panel, and waits until it is there. */
+export async function showOutput(output: vscode.OutputChannel): Promise<void> {
+  output.show();
+  const documents = () => vscode.window.visibleTextEditors.map(({ document }) => document);
+  await eventually(
+    () => documents().some((one) => isOutput(one, output) && one.getText() !== ''),
+    () =>
+      `the output, but: ${documents()
+        .map(({ uri }) => uri.toString())
+        .join()}`,
+  );
+}
+
 /** Waits until something is true; the editor's own events have no promise to wait for. */
 export async function eventually<T>(
   look: () => T,

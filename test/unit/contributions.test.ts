@@ -118,7 +118,7 @@ describe('package.json', () => {
     for (const { command, title, category } of contributes.commands) {
       it(`${command} has a title in title case under the product's category`, () => {
         assert.equal(category, 'Ollama Intern');
-        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|by|from|in|of|the|to|with))*$/);
+        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|by|from|in|of|the|to|with))*$/);
         assert.doesNotMatch(title, /[.!:]$|Ollama Intern/);
       });
     }

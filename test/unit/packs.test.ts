@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { jsonSchema } from '../../src/core/jobs/json';
-import { changePack, incidentPack, repoPack } from '../../src/core/jobs/packs';
+import { incidentBrief } from '../../src/core/jobs/incidentBrief';
+import {
+  changePack,
+  incidentPack,
+  PACK_KINDS,
+  packKindOf,
+  packOf,
+  repoPack,
+} from '../../src/core/jobs/packs';
+import { JOBS } from '../../src/core/jobs/registry';
 import { assertLifeless, LIVE, runJob } from './excerpts';
 import { FakeSteps } from './steps';
 
@@ -43,6 +52,21 @@ describe('packs', () => {
       assert.ok('title' in properties && own in properties);
       assert.ok(!pack.input.safeParse({ title: 'x'.repeat(121) }).success);
     }
+  });
+
+  it('are made of a brief that is there as of one that is written for them', async () => {
+    const steps = new FakeSteps(() => answer);
+    const { result: brief } = await runJob(incidentBrief, { log_text: 'disk full' }, steps);
+    const input = { log_text: 'disk full', title: 'Monday' };
+    const { result: pack } = await runJob(incidentPack, input, new FakeSteps(() => answer));
+    assert.deepEqual(packOf('incident', brief, 'Monday'), pack);
+    assert.equal(packOf('incident', brief, 'x'.repeat(500)).title.length, 120);
+    assert.equal(packOf('incident', brief).title, 'Incident Brief');
+  });
+
+  it('are made of briefs alone', () => {
+    const briefs = Object.keys(JOBS).filter((name) => packKindOf(name) !== undefined);
+    assert.deepEqual(briefs.sort(), PACK_KINDS.map((kind) => `${kind}_brief`).sort());
   });
 
   it('show nothing live in a title', async () => {

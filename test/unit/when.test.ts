@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { holds, keysOf } from '../../src/host/when';
 
 const values = (key: string): unknown =>
-  ({ yes: true, no: false, count: 2, scheme: 'file', 'intern.on': true })[key];
+  ({ yes: true, no: false, count: 2, scheme: 'file', schemes: ['http', 'file'], 'intern.on': true })[key];
 
 describe('a condition of package.json', () => {
   for (const [clause, isTrue] of [
@@ -38,15 +38,19 @@ describe('a condition of package.json', () => {
     ['scheme =~ /^F/i', true],
     ['scheme =~ /^F/', false],
     ['missing =~ /^x/', false],
+    ['scheme in schemes', true],
+    ["scheme in 'schemes'", true],
+    ['yes in schemes', false],
+    ['scheme in missing', false],
   ] as const) {
     it(`${clause} is ${isTrue}`, () => assert.equal(holds(clause, values), isTrue));
   }
 
   it('names the keys it asks for', () => {
-    assert.deepEqual(keysOf('a && !b || c.d =~ /x/ && e > 1'), ['a', 'b', 'c.d', 'e']);
+    assert.deepEqual(keysOf('a && !b || c.d =~ /x/ && e in f'), ['a', 'b', 'c.d', 'e', 'f']);
   });
 
-  for (const clause of ['', 'a &&', '(a)', 'a b', '!a == b', 'a in b']) {
+  for (const clause of ['', 'a &&', '(a)', 'a b', '!a == b', 'a in']) {
     it(`is none that is not understood: "${clause}"`, () => {
       assert.throws(() => holds(clause, () => true), /not a condition/);
       assert.throws(() => keysOf(clause), /not a condition/);

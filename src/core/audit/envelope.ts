@@ -81,17 +81,19 @@ export interface Envelope<R = unknown> {
 /** Unit and number the way the envelope line writes them: 412, 9,204. */
 const number = new Intl.NumberFormat('en-US');
 
+/** What ran where: `instant · local · hermes3:8b`. */
+export function originText(envelope: Envelope): string {
+  const { tier_used, fallback_from, backend, degraded, degrade_reason, model } = envelope;
+  return [
+    fallback_from ? `${tier_used} (instead of ${fallback_from})` : tier_used,
+    degraded ? `${backend}, degraded${degrade_reason ? `: ${degrade_reason}` : ''}` : backend,
+    model,
+  ].join(' · ');
+}
+
 /** One line that tells what ran where: `instant · local · hermes3:8b · 412→188 tokens · 41 tok/s · 100 % in VRAM`. */
 export function envelopeLine(envelope: Envelope): string {
-  const parts = [
-    envelope.fallback_from
-      ? `${envelope.tier_used} (instead of ${envelope.fallback_from})`
-      : envelope.tier_used,
-    envelope.degraded
-      ? `${envelope.backend}, degraded${envelope.degrade_reason ? `: ${envelope.degrade_reason}` : ''}`
-      : envelope.backend,
-    envelope.model,
-  ];
+  const parts = [originText(envelope)];
   const { tokens_in: tokensIn, tokens_out: tokensOut } = envelope;
   if (tokensIn !== undefined && tokensOut !== undefined) {
     parts.push(formatTokens(tokensIn, tokensOut));
