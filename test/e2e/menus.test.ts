@@ -54,7 +54,7 @@ describe('the commands of jobs in menus', () => {
     await wb.openFile('server.log');
     assert.match(await palette('Triage Log File'), /Ollama Intern: Triage Log File/);
     assert.match(await palette('Ask About Files'), /Ollama Intern: Ask About Files/);
-    assert.doesNotMatch(await palette('Classify'), /Ollama Intern: Classify/);
+    assert.doesNotMatch(await palette('Classify'), /Ollama Intern: Classify Selection/);
     await selectLines(wb, 1, 1);
     assert.match(await palette('Classify'), /Ollama Intern: Classify Selection/);
     assert.doesNotMatch(await palette('Triage Terminal'), /Triage Terminal/);

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { holds, keysOf } from '../../src/host/when';
 
 const values = (key: string): unknown =>
-  ({ yes: true, no: false, count: 2, scheme: 'file', schemes: ['http', 'file'], 'intern.on': true })[key];
+  ({
+    yes: true,
+    no: false,
+    count: 2,
+    scheme: 'file',
+    schemes: ['http', 'file'],
+    'intern.on': true,
+  })[key];
 
 describe('a condition of package.json', () => {
   for (const [clause, isTrue] of [
