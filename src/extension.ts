@@ -6,12 +6,12 @@ import { cloudKeys } from './host/cloudKeys';
 import { registerArtifactCommands } from './host/artifacts';
 import { registerBriefCommands } from './host/briefCommands';
 import { registerChangeCommands } from './host/changeCommands';
+import { registerCodeActions } from './host/codeActions';
 import { registerCommands } from './host/commands';
 import { DashboardPanel } from './host/dashboard';
 import { Drafts } from './host/drafts';
-import { registerEmbedCommands } from './host/embedCommands';
 import { COMMANDS } from './host/ids';
-import { InputBoxes } from './host/inputBoxes';
+import { InlineAnswers } from './host/inlineAnswers';
 import { JobCommands } from './host/jobCommands';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
@@ -42,10 +42,10 @@ export function activate(context: vscode.ExtensionContext): Api {
   const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
+  const inlineAnswers = new InlineAnswers(intern);
   const logDocuments = new LogDocuments(intern);
   const notifications = new Notifications(intern);
   const review = new ReviewDiagnostics();
-  const boxes = new InputBoxes();
   const cloud = new Cloud(intern, keys, notifications);
   const run = (command: string, ...args: unknown[]): void =>
     void vscode.commands.executeCommand(command, ...args);
@@ -67,6 +67,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     log,
     answers,
     drafts,
+    inlineAnswers,
     logDocuments,
     dashboard,
     notifications,
@@ -99,10 +100,11 @@ export function activate(context: vscode.ExtensionContext): Api {
       cloud,
       showDashboard: () => dashboard.show(),
     }),
-    ...new JobCommands(intern, answers, boxes).register(),
-    ...registerEmbedCommands({ intern, answers, boxes }),
+    ...new JobCommands(intern, answers).register(),
     ...registerProblemCommands({ answers, drafts }),
     registerRunJob(context.extension.packageJSON as Manifest),
+    ...inlineAnswers.register(),
+    registerCodeActions(),
     ...registerArtifactCommands(),
     ...registerBriefCommands({ intern, answers }),
     ...registerChangeCommands({ intern, answers, review }),

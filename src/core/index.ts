@@ -61,7 +61,7 @@ export { parseDiff, pathOf } from './jobs/diff';
 export type { Job, Settled } from './jobs/job';
 export { type Pack, packKindOf, packOf } from './jobs/packs';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-export { inlineText } from './jobs/markdown';
+export { codeBlocks, inlineText, visible } from './jobs/markdown';
 export { inferSchema, type Shape, whyNotShape } from './jobs/shape';
 export { clip, counted } from './jobs/words';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';

@@ -8,6 +8,7 @@ import type { RunningCall, RunOptions } from './intern';
 import type { Job, Outcome, Prompt, PromptJob, Question, Reply, Settled, Steps } from './jobs/job';
 import { jsonSchema, readJson } from './jobs/json';
 import type { TokenEstimator } from './models/estimator';
+import { alwaysThinks, THINKING_ROOM } from './models/thinking';
 import type { Call, Phase } from './routing/call';
 import { routeOf, type Target } from './routing/route';
 import { type Move, type Routed, RouteError, type Setup, Walk } from './routing/router';
@@ -47,6 +48,8 @@ interface Window {
 /** A prompt that fits, as far as can be told. */
 interface Prepared {
   prompt: Prompt;
+  /** There is room for thoughts before the answer, as far as the window has it. */
+  mayThink: boolean;
   texts: string[];
   /** Shortened when `truncated`. */
   input: unknown;
@@ -275,7 +278,14 @@ export class Run {
       );
       const asked = prepared as unknown as Prepared;
       this.#learn(asked, routed);
-      if (routed.answer.content.trim() === '') throw emptyAnswer(routed);
+      const { answer, target } = routed;
+      const hasThought = answer.thinking !== '';
+      // Whatever it was told.
+      if (hasThought) this.s.backends.thinkers.add(target.model);
+      if (answer.content.trim() === '') {
+        if (hasThought && !asked.mayThink) return await this.#ask(asking);
+        throw emptyAnswer(routed);
+      }
       return { prepared: asked, routed };
     } catch (thrown) {
       // The server's own overflow offers to shorten, whatever is asked.
@@ -355,12 +365,16 @@ export class Run {
     for (let round = 0; ; round++) {
       const asked = asking.prompt(input);
       const numPredict = config.tiers[this.job.tier].options.numPredict ?? asked.numPredict;
-      const prompt = { ...asked, numPredict };
-      const texts = prompt.messages.map((m) => m.content);
+      const texts = asked.messages.map((m) => m.content);
       const promptTokens = this.s.estimator.count(window.model, texts);
       const available = window.numCtx - numPredict;
       if (promptTokens <= available) {
-        return { prompt, texts, input, warnings, truncated: round > 0 };
+        const mayThink = this.#thinks(window.model);
+        const limit = mayThink
+          ? Math.min(numPredict + THINKING_ROOM, window.numCtx - promptTokens)
+          : numPredict;
+        const prompt = { ...asked, numPredict: limit };
+        return { prompt, mayThink, texts, input, warnings, truncated: round > 0 };
       }
       if (this.options.overflow !== 'shorten' || !asking.shorten || round === 4) {
         throw overflowError(window, promptTokens, numPredict, asking.shorten !== undefined);
@@ -371,6 +385,10 @@ export class Run {
       warnings.splice(0, 1, asking.leftOut?.(shorter) ?? shortenedWarning(shorter, asking.input));
       input = shorter;
     }
+  }
+
+  #thinks(model: string): boolean {
+    return alwaysThinks(model) || this.s.backends.thinkers.has(model);
   }
 
   #tellPhase(phase: Phase, ofMap = false): void {

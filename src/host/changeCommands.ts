@@ -16,6 +16,7 @@ import {
 } from './git';
 import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
+import { plain } from './plain';
 import type { ReviewDiagnostics } from './review';
 
 const STYLE_SUBJECTS = 10;
@@ -91,7 +92,8 @@ async function writeCommitMessage(intern: Intern, repository: Repository): Promi
     // The first line says where it comes from, which the status bar does too.
     ...envelopeLines(envelope).slice(1),
   ];
-  if (isWritten && notes.length > 0) void vscode.window.showInformationMessage(notes.join(' '));
+  if (isWritten && notes.length > 0)
+    void vscode.window.showInformationMessage(plain(notes.join(' ')));
 }
 
 /** Never takes away what somebody wrote. */

@@ -6,6 +6,7 @@ import type { Cloud } from './cloud';
 import { type Drafts, registerDraftCommands } from './drafts';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import type { LogDocuments } from './log';
+import { plain } from './plain';
 import { selectProfile } from './profilePicker';
 import { loadModels, pullModel, startServer } from './server';
 import type { ServerSecrets } from './serverSecrets';
@@ -132,7 +133,7 @@ async function stopCalls(intern: Intern): Promise<void> {
     return;
   }
   const chosen = await vscode.window.showQuickPick(
-    running.map((call) => ({ label: call.job, description: call.model, id: call.call_id })),
+    running.map((call) => ({ label: call.job, description: plain(call.model), id: call.call_id })),
     { title: 'Stop which call?', canPickMany: true },
   );
   for (const { id } of chosen ?? []) intern.stop(id);

@@ -8,7 +8,8 @@ const own = new Map<string, unknown>();
 
 /** Sets a context key of the product, for conditions in package.json. */
 export function setContext(key: (typeof CONTEXTS)[keyof typeof CONTEXTS], value: unknown): void {
-  own.set(key, value);
+  // A list of addresses is compared as text.
+  own.set(key, Array.isArray(value) ? value.map(String) : value);
   void vscode.commands.executeCommand('setContext', key, value);
 }
 

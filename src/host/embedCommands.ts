@@ -10,14 +10,12 @@ import { runWithProgress } from './jobRunner';
 import { openJsonAnswer } from './json';
 import { selectedRanges, selectedSources } from './sources';
 
-interface Parts {
-  intern: Intern;
-  answers: Answers;
-  boxes: InputBoxes;
-}
-
 /** Commands that make vectors. They stay on this machine. */
-export function registerEmbedCommands({ intern, answers, boxes }: Parts): vscode.Disposable[] {
+export function registerEmbedCommands(
+  intern: Intern,
+  answers: Answers,
+  boxes: InputBoxes,
+): vscode.Disposable[] {
   const register = vscode.commands.registerCommand;
   return [
     register(COMMANDS.embedSelection, () => orError(() => embedSelection(intern))),

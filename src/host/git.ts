@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { type ErrorAction, InternError } from '../core';
+import { plain } from './plain';
 
 /** As much of the Git extension's API, version 1, as is used here. */
 interface GitExtension {
@@ -81,9 +82,9 @@ export async function chooseRepository(clicked?: unknown): Promise<Repository | 
   if (others.length === 0) return only;
   const chosen = await vscode.window.showQuickPick(
     git.repositories.map((repository) => ({
-      label: nameOf(repository),
-      description: repository.state.HEAD?.name,
-      detail: repository.rootUri.fsPath,
+      label: plain(nameOf(repository)),
+      description: plain(repository.state.HEAD?.name ?? ''),
+      detail: plain(repository.rootUri.fsPath),
       repository,
     })),
     { title: 'Repository' },
@@ -184,13 +185,13 @@ async function chooseRange(repository: Repository): Promise<Change | undefined> 
     { label: 'Branches and Tags', kind: vscode.QuickPickItemKind.Separator },
     ...refs.flatMap(({ name, commit }) =>
       name && name !== current
-        ? [{ label: name, description: commit?.slice(0, 8), revision: name }]
+        ? [{ label: plain(name), description: commit?.slice(0, 8), revision: name }]
         : [],
     ),
     { label: 'Commits', kind: vscode.QuickPickItemKind.Separator },
     ...commits.map(({ hash, message }) => ({
       label: hash.slice(0, 8),
-      description: subjectOf(message),
+      description: plain(subjectOf(message)),
       revision: hash,
     })),
   ];

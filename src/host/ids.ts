@@ -30,6 +30,10 @@ export const COMMANDS = {
   retryDraft: 'ollamaIntern.retryDraft',
   retryAnswer: 'ollamaIntern.retryAnswer',
   copyAnswer: 'ollamaIntern.copyAnswer',
+  answerHere: 'ollamaIntern.answerHere',
+  insertAnswer: 'ollamaIntern.insertAnswer',
+  replaceWithAnswer: 'ollamaIntern.replaceWithAnswer',
+  discardAnswer: 'ollamaIntern.discardAnswer',
   stopCall: 'ollamaIntern.stopCall',
   showLog: 'ollamaIntern.showLog',
   tailLog: 'ollamaIntern.tailLog',
@@ -77,6 +81,7 @@ export const COMMAND_JOBS: Partial<Record<CommandId, JobName>> = {
   [COMMANDS.triageTerminal]: 'triage_logs',
   [COMMANDS.triageOutput]: 'triage_logs',
   [COMMANDS.askSelection]: 'chat',
+  [COMMANDS.answerHere]: 'chat',
   [COMMANDS.askFiles]: 'research',
   [COMMANDS.embedSelection]: 'embed',
   [COMMANDS.searchByMeaning]: 'embed_search',
@@ -129,7 +134,9 @@ export const SETTINGS = {
   caFile: 'network.caFile',
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
+  draftCheckSyntax: 'draft.checkSyntax',
   artifactFolder: 'artifactFolder',
+  codeActions: 'codeActions',
 } as const;
 export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
@@ -150,6 +157,9 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** Documents in which an answer stands or is written, and those where it is complete. Lists, for `resource in`. */
+  answersShown: 'ollamaIntern.answersShown',
+  answersReady: 'ollamaIntern.answersReady',
   /** The documents of briefs that are whole: a list of their addresses. */
   briefs: 'ollamaIntern.briefs',
 } as const;

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { InternError } from '../core';
 import type { Typed } from './jobInputs';
+import { plain } from './plain';
 
 /** Boxes in which a person types what a job needs. */
 export class InputBoxes {
@@ -15,6 +16,7 @@ export class InputBoxes {
   ): Promise<T | undefined> {
     const text = await vscode.window.showInputBox({
       ...options,
+      prompt: options.prompt && plain(options.prompt),
       value: this.#typed.get(what),
       ignoreFocusOut: true,
       validateInput: (typed) => {

@@ -16,6 +16,7 @@ import {
 import { errorText, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
+import { registerEmbedCommands } from './embedCommands';
 import { withRemedies } from './errors';
 import {
   type FilesRead,
@@ -27,10 +28,11 @@ import {
   textOf,
 } from './files';
 import { COMMANDS } from './ids';
-import type { InputBoxes } from './inputBoxes';
+import { InputBoxes } from './inputBoxes';
 import { type Labels, readExample, readLabels, readQuestion, readSchema } from './jobInputs';
 import { openJson, openJsonAnswer } from './json';
 import { cancellable, runWithProgress } from './jobRunner';
+import { plain } from './plain';
 import {
   baseName,
   cannotRead,
@@ -63,10 +65,11 @@ const TRIAGE_FILE: ErrorAction = {
 
 /** The commands of the jobs that ask for something first, or read more than a text in an editor. */
 export class JobCommands {
+  readonly #boxes = new InputBoxes();
+
   constructor(
     private readonly intern: Intern,
     private readonly answers: Answers,
-    private readonly boxes: InputBoxes,
   ) {}
 
   register(): vscode.Disposable[] {
@@ -95,7 +98,7 @@ export class JobCommands {
       [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
         this.#ask(chosenUris(clicked, all)),
     };
-    return Object.entries(handlers).map(([id, handler]) =>
+    const registered = Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
         try {
           await handler(...args);
@@ -104,6 +107,7 @@ export class JobCommands {
         }
       }),
     );
+    return [...registered, ...registerEmbedCommands(this.intern, this.answers, this.#boxes)];
   }
 
   /** Each selection on its own. */
@@ -159,7 +163,7 @@ export class JobCommands {
   }
 
   #askLabels(title: string, notes: readonly string[] = []): Promise<Labels | undefined> {
-    return this.boxes.ask('Labels', readLabels, {
+    return this.#boxes.ask('Labels', readLabels, {
       title,
       prompt: ['Labels with commas between them; what one means may follow a colon', ...notes].join(
         '. ',
@@ -224,7 +228,7 @@ export class JobCommands {
       ];
       await openJson(JSON.stringify(data, null, 2));
       const said = [...batch.cautions, ...notes];
-      if (said.length > 0) void vscode.window.showWarningMessage(said.join(' '));
+      if (said.length > 0) void vscode.window.showWarningMessage(plain(said.join(' ')));
       if (batch.failure) throw batch.failure;
     });
   }
@@ -235,12 +239,12 @@ export class JobCommands {
     });
     switch (chosen?.origin) {
       case 'schema':
-        return this.boxes.ask('JSON Schema', readSchema, {
+        return this.#boxes.ask('JSON Schema', readSchema, {
           title: chosen.label,
           placeHolder: '{"type": "object", "properties": {"name": {"type": "string"}}}',
         });
       case 'example':
-        return this.boxes.ask('Example', readExample, {
+        return this.#boxes.ask('Example', readExample, {
           title: chosen.label,
           placeHolder: '{"name": "Ada", "born": 1815}',
         });
@@ -265,7 +269,7 @@ export class JobCommands {
 
   async #askSource({ text, name, range }: Source): Promise<void> {
     const where = range ? `${name}, selection` : name;
-    const question = await this.boxes.ask('Question', readQuestion, {
+    const question = await this.#boxes.ask('Question', readQuestion, {
       title: `Ask About ${where}`,
       placeHolder: 'Why is this done in two steps?',
     });
@@ -300,7 +304,7 @@ export class JobCommands {
 
   async #ask(chosen: vscode.Uri[]): Promise<void> {
     const { sources, notes, about } = await readChosen(chosen);
-    const question = await this.boxes.ask('Question', readQuestion, {
+    const question = await this.#boxes.ask('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',

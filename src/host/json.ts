@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { Envelope } from '../core';
 import { envelopeLines } from './jobRunner';
+import { plain } from './plain';
 
 /** Opens JSON as a document that can be edited and saved. */
 export async function openJson(json: string): Promise<void> {
@@ -16,5 +17,5 @@ export async function openJsonAnswer(json: string, envelope: Envelope): Promise<
   await openJson(json);
   // JSON has no room for a line under it.
   const [, ...notes] = envelopeLines(envelope);
-  if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
+  if (notes.length > 0) void vscode.window.showWarningMessage(plain(notes.join(' ')));
 }

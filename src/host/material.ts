@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { InternError } from '../core';
 import { chooseChange, chooseRepository, titleOf } from './git';
+import { plain } from './plain';
 import { pickRepositoryFiles } from './repositoryFiles';
 import { baseName, fileSource, selectedSource } from './sources';
 
@@ -51,17 +52,18 @@ export async function incidentMaterial(
       ? []
       : await vscode.window.showQuickPick(
           others.map((uri) => ({
-            label: baseName(uri),
-            description: vscode.workspace.asRelativePath(uri),
+            label: plain(baseName(uri)),
+            description: plain(vscode.workspace.asRelativePath(uri)),
+            name: vscode.workspace.asRelativePath(uri),
             uri,
           })),
           { title: 'Files to Read with the Log', canPickMany: true },
         );
   if (!chosen) return undefined;
   const sources: NamedText[] = [];
-  for (const { uri, description } of chosen) {
+  for (const { uri, name } of chosen) {
     const { text, document } = await fileSource(uri);
-    sources.push({ name: description, text, language: document.languageId });
+    sources.push({ name, text, language: document.languageId });
   }
   return {
     input: { log_text: log.text, ...(sources.length > 0 && { sources }) },

@@ -3,7 +3,7 @@ import { clip, counted, InternError } from '../core';
 import type { Answers } from './answers';
 import type { Drafts } from './drafts';
 import { orError } from './errors';
-import { COMMANDS } from './ids';
+import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
 import { baseName } from './sources';
 
 /** Lines on each side of a problem that the model sees. */
@@ -50,7 +50,9 @@ function provideCodeActions(
   range: vscode.Range,
   { diagnostics }: vscode.CodeActionContext,
 ): vscode.CodeAction[] {
-  if (diagnostics.length === 0) return [];
+  const config = vscode.workspace.getConfiguration(CONFIG_SECTION, document);
+  const isOn = config.get<boolean>(SETTINGS.codeActions) !== false;
+  if (diagnostics.length === 0 || !isOn) return [];
   const what = diagnostics.length === 1 ? 'Problem' : counted(diagnostics.length, 'Problem');
   const offer = (label: string, command: string): vscode.CodeAction => {
     const title = `${label} with Ollama Intern`;

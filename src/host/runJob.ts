@@ -26,6 +26,7 @@ const HEADINGS: Record<Tier, string> = {
 /** What a command does where its job can do more. */
 const DETAILS: Partial<Record<CommandId, string>> = {
   [COMMANDS.askSelection]: 'An answer about the selected text, or about the whole file.',
+  [COMMANDS.answerHere]: 'An answer about the selected text, shown at its place in the file.',
   [COMMANDS.explainProblem]: 'What a problem that the editor reports means, and how to correct it.',
   [COMMANDS.draftFix]: 'A draft that corrects a problem that the editor reports.',
 };

@@ -109,6 +109,15 @@ describe('what leaves the machine while the cloud is off', () => {
     await run(command, isOpen()?.document.uri);
   }
 
+  async function withInlineAnswer(command: string): Promise<void> {
+    stage.typed = 'What is this?';
+    await stage.file('question.txt', TEXT, true);
+    await run(COMMANDS.answerHere);
+    assert.ok(stage.server.requests.some(({ path }) => path === '/api/chat'));
+    await run(command);
+    await run(COMMANDS.discardAnswer);
+  }
+
   async function withAnswer(command: string): Promise<void> {
     await stage.file('answer.txt', TEXT, true);
     await run(COMMANDS.summarizeSelection);
@@ -258,6 +267,10 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.retryDraft]: withDraft,
     [COMMANDS.retryAnswer]: withAnswer,
     [COMMANDS.copyAnswer]: withAnswer,
+    [COMMANDS.answerHere]: withInlineAnswer,
+    [COMMANDS.insertAnswer]: withInlineAnswer,
+    [COMMANDS.replaceWithAnswer]: withInlineAnswer,
+    [COMMANDS.discardAnswer]: withInlineAnswer,
     [COMMANDS.stopCall]: run,
     [COMMANDS.showLog]: withLog,
     [COMMANDS.tailLog]: withLog,

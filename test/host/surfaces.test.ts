@@ -266,6 +266,12 @@ describe('the ways to the jobs', () => {
       assert.deepEqual(await actionsAt(new vscode.Range(0, 0, 0, 3)), []);
     });
 
+    it('has none when they are switched off', async () => {
+      await stage.set({ codeActions: false });
+      assert.deepEqual(await actionsAt(new vscode.Range(1, 4, 1, 5)), []);
+      await stage.set({ codeActions: undefined });
+    });
+
     it('is explained from its quick fix, with the lines around it as data', async () => {
       const [explain] = await actionsAt(new vscode.Range(1, 4, 1, 5));
       assert.ok(explain?.command);

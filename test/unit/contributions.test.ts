@@ -441,7 +441,10 @@ describe('package.json', () => {
     for (const { id } of contributes.languages) assert.match(id, /^ollama-intern-/);
     const languages = contributes.languages.map(({ id }) => id);
     for (const { language } of contributes.grammars) assert.ok(languages.includes(language));
-    for (const key of Object.keys(contributes.configurationDefaults)) {
+    // Answers stand in files as comments do: the view of all comments must not open over them.
+    const { 'comments.openView': openView, ...defaults } = contributes.configurationDefaults;
+    assert.equal(openView, 'firstFileUnresolved');
+    for (const key of Object.keys(defaults)) {
       assert.ok(
         languages.some((id) => key === `[${id}]`),
         key,

@@ -5,15 +5,13 @@
 export function blockText(text: string): string {
   const shown: string[] = [];
   let fence: string | undefined;
-  for (const line of visible(text).split(/\r\n|\r|\n/)) {
+  for (const line of linesOf(text)) {
     if (fence !== undefined) {
-      const close = /^ {0,3}(`{3,})[ \t]*$/.exec(line)?.[1];
       shown.push(line);
-      if (close && close.length >= fence.length) fence = undefined;
+      if (closes(line, fence)) fence = undefined;
       continue;
     }
-    // Only at the margin: what is indented may be part of a list, and end with it.
-    const open = /^(`{3,})([^`]*)$/.exec(line);
+    const open = OPEN.exec(line);
     fence = open?.[1];
     shown.push(open ? `${fence}${/^[\w+#.-]*/.exec(open[2] ?? '')?.[0]}` : escapeLine(line));
   }
@@ -21,13 +19,39 @@ export function blockText(text: string): string {
   return shown.join('\n');
 }
 
-/** The same for text that has to stay on its line, such as an item of a list. */
+/** What stands in the code blocks that `blockText` shows, without blank ones. */
+export function codeBlocks(text: string): string[] {
+  const blocks: string[][] = [];
+  let fence: string | undefined;
+  for (const line of linesOf(text)) {
+    if (fence === undefined) {
+      fence = OPEN.exec(line)?.[1];
+      if (fence !== undefined) blocks.push([]);
+    } else if (closes(line, fence)) fence = undefined;
+    else blocks.at(-1)?.push(line);
+  }
+  return blocks.map((lines) => lines.join('\n')).filter((code) => code.trim() !== '');
+}
+
+/** Only at the margin: what is indented may be part of a list, and end with it. */
+const OPEN = /^(`{3,})([^`]*)$/;
+
+function closes(line: string, fence: string): boolean {
+  const close = /^ {0,3}(`{3,})[ \t]*$/.exec(line)?.[1];
+  return close !== undefined && close.length >= fence.length;
+}
+
+function linesOf(text: string): string[] {
+  return visible(text).split(/\r\n|\r|\n/);
+}
+
+/** `blockText` for text that has to stay on its line, such as an item of a list. */
 export function inlineText(text: string): string {
   return escapeLine(visible(text).replace(/\s+/g, ' ').trim());
 }
 
 /** Without characters that hide or reorder others. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replace(/(?![\t\n\r])\p{Cc}|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
 }
 

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { defineJob, type PromptJob } from './job';
 import { dataRule, fence, plainName } from './fence';
+import { blockText } from './markdown';
 
 /** Words to tokens, with room for a sentence more than asked for. */
 const TOKENS_PER_WORD = 2.5;
@@ -55,7 +56,7 @@ function defineSummary(
       };
     },
     parse: (answer) => ({ result: { summary: answer.trim() } }),
-    show: (result) => result.summary,
+    show: (result) => blockText(result.summary),
     shorten: (given, share) => ({
       ...given,
       text: cutAtLine(given.text, Math.floor(given.text.length * share)),
