@@ -16,7 +16,9 @@ import { JobCommands } from './host/jobCommands';
 import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
+import { registerProblemCommands } from './host/problems';
 import { ReviewDiagnostics } from './host/review';
+import { type Manifest, registerRunJob } from './host/runJob';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
@@ -102,6 +104,8 @@ export function activate(context: vscode.ExtensionContext): Api {
       showDashboard: () => dashboard.show(),
     }),
     ...new JobCommands(intern, answers).register(),
+    ...registerProblemCommands({ answers, drafts }),
+    registerRunJob(context.extension.packageJSON as Manifest),
     ...inlineAnswers.register(),
     registerCodeActions(),
     ...registerArtifactCommands(),

@@ -58,6 +58,7 @@ export {
 } from './errors';
 export { hostLabel, isLoopback } from './address';
 export type { Finding } from './jobs/codeReview';
+export { MOST_TEXTS } from './jobs/embed';
 export { parseDiff, pathOf } from './jobs/diff';
 export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
 export type { Job, Settled } from './jobs/job';

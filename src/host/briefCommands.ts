@@ -13,6 +13,7 @@ import {
 } from '../core';
 import { errorText } from './actions';
 import type { Answered, Answers } from './answers';
+import { setContext } from './contexts';
 import { orError, withRemedies } from './errors';
 import { COMMANDS, CONFIG_SECTION, CONTEXTS, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
@@ -35,9 +36,9 @@ export function registerBriefCommands({ intern, answers }: Parts): vscode.Dispos
   const incident = (clicked?: unknown) =>
     incidentMaterial(clicked instanceof vscode.Uri ? clicked : undefined);
   return [
-    register(COMMANDS.changeBrief, () =>
+    register(COMMANDS.changeBrief, (clicked?: unknown) =>
       withMaterial(
-        () => changeMaterial('Change Brief'),
+        () => changeMaterial('Change Brief', clicked),
         (material) => answers.start({ job: 'change_brief', ...shown(material) }),
       ),
     ),
@@ -75,7 +76,7 @@ export function registerBriefCommands({ intern, answers }: Parts): vscode.Dispos
     answers.onDidAnswer(() => {
       const briefs = [...answers.answered].filter(([, { request }]) => packKindOf(request.job));
       const keys = briefs.map(([key]) => key);
-      void vscode.commands.executeCommand('setContext', CONTEXTS.briefs, keys);
+      setContext(CONTEXTS.briefs, keys);
     }),
   ];
 }

@@ -37,10 +37,10 @@ export function registerChangeCommands({ intern, answers, review }: Parts): vsco
         if (repository) await writeCommitMessage(intern, repository);
       }),
     ),
-    register(COMMANDS.reviewChanges, async () => {
+    register(COMMANDS.reviewChanges, async (clicked?: unknown) => {
       const change = await orError(async () => {
-        const repository = await chooseRepository();
-        return repository && chooseChange(repository, 'Review Changes');
+        const repository = await chooseRepository(clicked);
+        return repository && chooseChange(repository, 'Review Changes', clicked);
       });
       if (change) await reviewChange(change, answers, review);
     }),

@@ -10,7 +10,7 @@ import { plain } from './plain';
 import { selectProfile } from './profilePicker';
 import { loadModels, pullModel, startServer } from './server';
 import type { ServerSecrets } from './serverSecrets';
-import { fileSource, selectedSource, type Source } from './sources';
+import { activeUri, fileSource, selectedSource, type Source } from './sources';
 
 interface Parts {
   intern: Intern;
@@ -121,10 +121,6 @@ async function withSource<T>(
 
 function inputOf({ text, name, document }: Source) {
   return { text, source: name, language: document.languageId };
-}
-
-function activeUri(): vscode.Uri | undefined {
-  return vscode.window.activeTextEditor?.document.uri;
 }
 
 async function stopCalls(intern: Intern): Promise<void> {

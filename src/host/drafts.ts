@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { type InputOf, type Intern, type InternError, toInternError } from '../core';
 import { showError } from './actions';
+import { setContext } from './contexts';
 import { errorsText, newErrors } from './draftCheck';
 import { COMMANDS, CONFIG_SECTION, CONTEXTS, SCHEMES, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
@@ -59,9 +60,9 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     return draft ? draft.before + draft.text + draft.after : '';
   }
 
-  /** Asks what to write, writes it, and shows it against the file. */
-  async start(editor: vscode.TextEditor): Promise<void> {
-    const instruction = await this.#askInstruction();
+  /** Asks what to write, with a proposal if there is one, writes it, and shows it against the file. */
+  async start(editor: vscode.TextEditor, proposal?: string): Promise<void> {
+    const instruction = await this.#askInstruction(proposal);
     if (instruction === undefined) return;
     const { document, selection } = editor;
     const uri = vscode.Uri.from({
@@ -296,7 +297,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
   /** For the when-clauses of Accept, Discard and Try Again. */
   #setPending(): void {
     const pending = [...this.#drafts.values()].some((draft) => !draft.running);
-    void vscode.commands.executeCommand('setContext', CONTEXTS.draftPending, pending);
+    setContext(CONTEXTS.draftPending, pending);
   }
 
   #refresh(uri: vscode.Uri): void {

@@ -40,6 +40,7 @@ export interface Change {
   notes: string[];
 }
 
+const GIT = 'vscode.git';
 const UNTRACKED = 7;
 const MOST_COMMITS = 20;
 const SHOW_CHANGES: ErrorAction = {
@@ -48,14 +49,22 @@ const SHOW_CHANGES: ErrorAction = {
   title: 'Show Source Control',
 };
 
+/** What a menu of source control tells a command: a repository, or a group of what is changed in it. */
+interface Clicked {
+  rootUri?: unknown;
+  id?: unknown;
+  resourceStates?: readonly { resourceUri?: unknown }[];
+}
+
 /**
  * The repository of a view of source control, or that of the active file, or the only one, or one that a person
  * chooses. Undefined when they choose none.
  */
 export async function chooseRepository(clicked?: unknown): Promise<Repository | undefined> {
   const git = await gitApi();
-  const root = (clicked as { rootUri?: unknown } | undefined)?.rootUri;
-  const near = root instanceof vscode.Uri ? root : vscode.window.activeTextEditor?.document.uri;
+  const { rootUri, resourceStates } = (clicked ?? {}) as Clicked;
+  const given = rootUri ?? resourceStates?.[0]?.resourceUri;
+  const near = given instanceof vscode.Uri ? given : vscode.window.activeTextEditor?.document.uri;
   const found = near && git.getRepository(near);
   if (found) return found;
   const [only, ...others] = git.repositories;
@@ -81,6 +90,16 @@ export async function chooseRepository(clicked?: unknown): Promise<Repository | 
     { title: 'Repository' },
   );
   return chosen?.repository;
+}
+
+/** Those that are open already: nothing is started for it. */
+export function openRepositoryCount(): number {
+  const extension = vscode.extensions.getExtension<GitExtension>(GIT);
+  try {
+    return extension?.isActive ? extension.exports.getAPI(1).repositories.length : 0;
+  } catch {
+    return 0;
+  }
 }
 
 export function nameOf({ rootUri }: Repository): string {
@@ -114,11 +133,15 @@ export async function nothingChanged(repository: Repository): Promise<InternErro
   });
 }
 
-/** Asks which change, and gets it. Undefined when a person chooses none. */
+/** Asks which change, unless a group was clicked, and gets it. Undefined when a person chooses none. */
 export async function chooseChange(
   repository: Repository,
   title: string,
+  clicked?: unknown,
 ): Promise<Change | undefined> {
+  const { id } = (clicked ?? {}) as Clicked;
+  if (id === 'index') return stagedOrOffer(repository);
+  if (id === 'workingTree') return workingTreeOrFail(repository);
   await repository.status();
   const { indexChanges, workingTreeChanges } = repository.state;
   const tracked = workingTreeChanges.filter(({ status }) => status !== UNTRACKED);
@@ -217,7 +240,7 @@ function files(count: number): string {
 }
 
 async function gitApi(): Promise<GitApi> {
-  const extension = vscode.extensions.getExtension<GitExtension>('vscode.git');
+  const extension = vscode.extensions.getExtension<GitExtension>(GIT);
   if (!extension) {
     throw unavailable('The Git extension is missing or switched off.', {
       kind: 'run_command',

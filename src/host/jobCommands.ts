@@ -14,11 +14,14 @@ import {
 import { errorText, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
+import { registerEmbedCommands } from './embedCommands';
 import { withRemedies } from './errors';
 import { LIMITS, megabytes, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
-import { type Labels, readExample, readLabels, readSchema, type Typed } from './jobInputs';
-import { envelopeLines, runWithProgress } from './jobRunner';
+import { InputBoxes } from './inputBoxes';
+import { type Labels, readExample, readLabels, readQuestion, readSchema } from './jobInputs';
+import { openJson, openJsonAnswer } from './json';
+import { runWithProgress } from './jobRunner';
 import { plain } from './plain';
 import {
   baseName,
@@ -27,7 +30,9 @@ import {
   fileUri,
   isEmpty,
   notText,
+  outputEditor,
   selectedSource,
+  selectionOrFile,
   selectedSources,
   type Source,
 } from './sources';
@@ -51,8 +56,7 @@ const TRIAGE_FILE: ErrorAction = {
 
 /** The commands of the jobs that ask for something first, or read more than a text in an editor. */
 export class JobCommands {
-  /** What was typed last, by what it was asked for. */
-  readonly #typed = new Map<string, string>();
+  readonly #boxes = new InputBoxes();
 
   constructor(
     private readonly intern: Intern,
@@ -80,13 +84,14 @@ export class JobCommands {
           : this.#triage(await logSource(fileUri(uriOf(clicked))));
       },
       [COMMANDS.triageTerminal]: async () => this.#triage(await terminalSource()),
+      [COMMANDS.askSelection]: async () => this.#askSource(await selectionOrFile()),
       [COMMANDS.triageOutput]: async () => this.#triage(outputSource()),
       [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
         this.#ask(chosenUris(clicked, all)),
       [COMMANDS.summarizeFiles]: (clicked?: unknown, all?: unknown) =>
         this.#summarize(chosenUris(clicked, all)),
     };
-    return Object.entries(handlers).map(([id, handler]) =>
+    const registered = Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
         try {
           await handler(...args);
@@ -95,6 +100,7 @@ export class JobCommands {
         }
       }),
     );
+    return [...registered, ...registerEmbedCommands(this.intern, this.answers, this.#boxes)];
   }
 
   /** Each selection on its own. */
@@ -152,7 +158,7 @@ export class JobCommands {
   }
 
   #askLabels(title: string, notes: readonly string[] = []): Promise<Labels | undefined> {
-    return this.#askFor('Labels', readLabels, {
+    return this.#boxes.ask('Labels', readLabels, {
       title,
       prompt: ['Labels with commas between them; what one means may follow a colon', ...notes].join(
         '. ',
@@ -184,10 +190,7 @@ export class JobCommands {
         onDelta: () => undefined,
       });
       if (!envelope.result.ok) return await this.answers.present(request, envelope);
-      await openJson(envelope.result.data);
-      // JSON has no room for a line under it.
-      const notes = [...envelopeLines(envelope).slice(1), ...(request.notes ?? [])];
-      if (notes.length > 0) void vscode.window.showWarningMessage(plain(notes.join(' ')));
+      await openJsonAnswer(JSON.stringify(envelope.result.data, null, 2), envelope, request.notes);
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
         await this.#runExtract(request);
@@ -212,13 +215,14 @@ export class JobCommands {
           if (!batch.entries.some(({ settled }) => settled?.ok)) throw thrown;
         },
       );
-      await openJson([
+      const data = [
         ...batch.entries.map(({ name, settled }) => ({ source: name, ...dataOf(settled) })),
         ...leftOut.map(({ name, reason }) => ({
           source: name,
           problems: [`Left out: ${reason}.`],
         })),
-      ]);
+      ];
+      await openJson(JSON.stringify(data, null, 2));
       const said = [...batch.cautions, ...notes];
       if (said.length > 0) void vscode.window.showWarningMessage(plain(said.join(' ')));
       if (batch.failure) throw batch.failure;
@@ -231,12 +235,12 @@ export class JobCommands {
     });
     switch (chosen?.origin) {
       case 'schema':
-        return this.#askFor('JSON Schema', readSchema, {
+        return this.#boxes.ask('JSON Schema', readSchema, {
           title: chosen.label,
           placeHolder: '{"type": "object", "properties": {"name": {"type": "string"}}}',
         });
       case 'example':
-        return this.#askFor('Example', readExample, {
+        return this.#boxes.ask('Example', readExample, {
           title: chosen.label,
           placeHolder: '{"name": "Ada", "born": 1815}',
         });
@@ -245,34 +249,6 @@ export class JobCommands {
       case undefined:
         return undefined;
     }
-  }
-
-  /** Asks until what is typed can be used; what is wrong with it stands under it, and the next time it is still there. */
-  async #askFor<T>(
-    what: string,
-    read: (text: string) => Typed<T>,
-    options: vscode.InputBoxOptions,
-  ): Promise<T | undefined> {
-    const text = await vscode.window.showInputBox({
-      ...options,
-      prompt: options.prompt && plain(options.prompt),
-      value: this.#typed.get(what),
-      ignoreFocusOut: true,
-      validateInput: (typed) => {
-        // Nothing is wrong yet with a box that nobody has typed in.
-        const found = typed.trim() === '' ? undefined : read(typed);
-        return found && 'problem' in found ? found.problem : undefined;
-      },
-    });
-    if (text === undefined) return undefined;
-    this.#typed.set(what, text);
-    const found = read(text);
-    if ('value' in found) return found.value;
-    throw new InternError({
-      code: 'bad_input',
-      message: found.problem,
-      hint: 'Run the command again: what you typed is still there.',
-    });
   }
 
   async #triage({ text, name, range, notes }: LogSource): Promise<void> {
@@ -284,6 +260,25 @@ export class JobCommands {
       progress: `Triaging ${where}`,
       task: 'Triage',
       notes,
+    });
+  }
+
+  async #askSource({ text, name, range }: Source): Promise<void> {
+    const where = range ? `${name}, selection` : name;
+    const question = await this.#boxes.ask('Question', readQuestion, {
+      title: `Ask About ${where}`,
+      placeHolder: 'Why is this done in two steps?',
+    });
+    if (question === undefined) return;
+    await this.answers.start({
+      job: 'chat',
+      input: {
+        messages: [{ role: 'user', content: question }],
+        context: [{ name: where, text }],
+      },
+      title: `Answer about ${where}`,
+      progress: `Asking about ${where}`,
+      task: 'Ask About',
     });
   }
 
@@ -305,7 +300,7 @@ export class JobCommands {
 
   async #ask(chosen: vscode.Uri[]): Promise<void> {
     const { sources, notes, about } = await readChosen(chosen);
-    const question = await this.#askFor('Question', readQuestion, {
+    const question = await this.#boxes.ask('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',
@@ -345,14 +340,6 @@ function dataOf(
   return ok ? { data } : { problems };
 }
 
-async function openJson(data: unknown): Promise<void> {
-  const document = await vscode.workspace.openTextDocument({
-    language: 'json',
-    content: `${JSON.stringify(data, null, 2)}\n`,
-  });
-  await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
-}
-
 const SCHEMA_ORIGINS = [
   {
     label: 'JSON Schema',
@@ -366,10 +353,6 @@ const SCHEMA_ORIGINS = [
     origin: 'example',
   },
 ] as const;
-
-function readQuestion(text: string): Typed<string> {
-  return /\S/.test(text) ? { value: text } : { problem: 'There is no question.' };
-}
 
 async function schemaFile(): Promise<Shape | undefined> {
   const [uri] =
@@ -439,11 +422,7 @@ async function terminalSource(): Promise<LogSource> {
 
 /** The text that the Output panel shows, whatever it hides by a filter. */
 function outputSource(): LogSource {
-  // In the panel an editor has no column; in a tab it has, and then it is a file like others.
-  const editor = vscode.window.visibleTextEditors.find(
-    ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
-  );
-  const text = editor?.document.getText() ?? '';
+  const text = outputEditor()?.document.getText() ?? '';
   if (text.trim() !== '') return { text, name: 'the output', notes: [] };
   throw new InternError({
     code: 'bad_input',

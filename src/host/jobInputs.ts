@@ -40,6 +40,15 @@ export function readExample(text: string): Typed<Shape> {
     : { value: inferSchema(value) };
 }
 
+export function readQuestion(text: string): Typed<string> {
+  return /\S/.test(text) ? { value: text } : { problem: 'There is no question.' };
+}
+
+export function readQuery(text: string): Typed<string> {
+  const { data, error } = JOBS.embed_search.input.shape.query.safeParse(text);
+  return error ? { problem: error.issues[0]?.message ?? '' } : { value: data };
+}
+
 function readJson(text: string): Typed<unknown> {
   try {
     return { value: JSON.parse(text) as unknown };

@@ -33,8 +33,9 @@ const NOT_SOURCES =
 
 export async function changeMaterial(
   title: string,
+  clicked?: unknown,
 ): Promise<Material<{ diff: string }> | undefined> {
-  const repository = await chooseRepository();
+  const repository = await chooseRepository(clicked);
   const change = repository && (await chooseChange(repository, title));
   return change && { input: { diff: change.diff }, name: titleOf(change), notes: change.notes };
 }

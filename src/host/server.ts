@@ -20,6 +20,15 @@ export async function startServer(intern: Intern): Promise<boolean> {
     return false;
   }
   if (await answers(intern)) return true;
+  if (!vscode.workspace.isTrusted) {
+    const manage = 'Manage Workspace Trust';
+    const chosen = await vscode.window.showWarningMessage(
+      'Programs are not started in a folder that you do not trust. Trust it, or start Ollama yourself.',
+      manage,
+    );
+    if (chosen) await vscode.commands.executeCommand('workbench.trust.manage');
+    return false;
+  }
   if (!(await findOnPath('ollama'))) {
     const page = 'Open Download Page';
     const chosen = await vscode.window.showErrorMessage(

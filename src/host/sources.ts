@@ -53,9 +53,7 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
   }
   const { document } = editor;
   const name = baseName(document.uri);
-  const ranges = editor.selections
-    .filter((s) => !s.isEmpty)
-    .toSorted((a, b) => a.start.compareTo(b.start));
+  const ranges = selectedRanges(editor);
   const [first, ...others] = ranges
     .map((range) => ({ range, text: document.getText(range) }))
     .filter(({ text }) => text.trim() !== '')
@@ -67,6 +65,13 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
     hint: `Select the text in ${name} first.`,
     actions,
   });
+}
+
+/** What is selected, from top to bottom. */
+export function selectedRanges({ selections }: vscode.TextEditor): vscode.Selection[] {
+  return selections
+    .filter(({ isEmpty }) => !isEmpty)
+    .toSorted((a, b) => a.start.compareTo(b.start));
 }
 
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
@@ -88,9 +93,15 @@ function doubtsAbout({ encoding }: vscode.TextDocument, name: string, text: stri
   ];
 }
 
+/** The selected text of the active editor, or without one the whole file. */
+export async function selectionOrFile(): Promise<Source> {
+  const editor = vscode.window.activeTextEditor;
+  return editor && selectedRanges(editor).length > 0 ? selectedSource([]) : fileSource();
+}
+
 /** The file that was clicked, or the one in the active editor. */
 export function fileUri(clicked?: vscode.Uri): vscode.Uri {
-  const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
+  const uri = clicked ?? activeUri();
   if (uri) return uri;
   throw new InternError({
     code: 'bad_input',
@@ -142,12 +153,21 @@ export function notText(name: string, cause?: unknown): InternError {
   });
 }
 
-/** Editors for pictures and the like have no text editor, but a tab. */
-function activeTabUri(): vscode.Uri | undefined {
+/** What is in the active editor. Those for pictures and the like are no text editors, but have a tab. */
+export function activeUri(): vscode.Uri | undefined {
+  const editor = vscode.window.activeTextEditor;
+  if (editor) return editor.document.uri;
   const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
   return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom
     ? input.uri
     : undefined;
+}
+
+/** What the Output panel shows. An editor has no column there; in a tab it has, and then it is a file like others. */
+export function outputEditor(): vscode.TextEditor | undefined {
+  return vscode.window.visibleTextEditors.find(
+    ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
+  );
 }
 
 export function baseName(uri: vscode.Uri): string {

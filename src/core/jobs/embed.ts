@@ -3,7 +3,8 @@ import { count } from './gaps';
 import { defineEmbed } from './job';
 import { inlineText } from './markdown';
 
-const MOST_TEXTS = 256;
+/** Of one call. */
+export const MOST_TEXTS = 256;
 const PREVIEW_CHARS = 200;
 
 const text = z.string().refine((t) => t.trim() !== '', 'There is an empty text.');
