@@ -5,6 +5,7 @@ import { Cloud, followCloudContext } from './host/cloud';
 import { cloudKeys } from './host/cloudKeys';
 import { registerArtifactCommands } from './host/artifacts';
 import { registerBriefCommands } from './host/briefCommands';
+import { ChatParticipant } from './host/chat/participant';
 import { registerChangeCommands } from './host/changeCommands';
 import { registerCodeActions } from './host/codeActions';
 import { registerCommands } from './host/commands';
@@ -101,11 +102,12 @@ export function activate(context: vscode.ExtensionContext): Api {
       tokens,
       keys,
       cloud,
-      showDashboard: () => dashboard.show(),
+      showDashboard: (callId) => dashboard.show(callId),
     }),
     ...new JobCommands(intern, answers).register(),
     ...registerProblemCommands({ answers, drafts }),
     registerRunJob(context.extension.packageJSON as Manifest),
+    new ChatParticipant(intern).register(context.extensionUri),
     ...inlineAnswers.register(),
     registerCodeActions(),
     ...registerArtifactCommands(),

@@ -57,15 +57,19 @@ export {
   toInternError,
 } from './errors';
 export { hostLabel, isLoopback } from './address';
+export { type Labels, readLabels } from './jobs/classify';
 export type { Finding } from './jobs/codeReview';
 export { MOST_TEXTS } from './jobs/embed';
 export { parseDiff, pathOf } from './jobs/diff';
 export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
-export type { Job, Settled } from './jobs/job';
+export type { FollowUp, Handed, HandedChange, SlashCommand, Typed } from './jobs/handed';
+export type { Job, Settled, SourcePlace } from './jobs/job';
 export { type Pack, packKindOf, packOf } from './jobs/packs';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-export { codeBlocks, inlineText, visible } from './jobs/markdown';
-export { inferSchema, type Shape, whyNotShape } from './jobs/shape';
+export { BlockStream, codeBlocks, inlineText, visible } from './jobs/markdown';
+export { readExample, readSchema, type Shape } from './jobs/shape';
+export { chooseJob, cardOf, slashCommands } from './jobs/slashCommands';
+export type { Source } from './jobs/sources';
 export { clip, counted } from './jobs/words';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';

@@ -67,49 +67,53 @@ function label(action: ErrorAction, task: string): string {
   }
 }
 
-async function perform(action: ErrorAction): Promise<Remedy> {
+/** The command behind an action; undefined: whoever began the task has to do it. */
+export function commandOf(action: ErrorAction): vscode.Command | undefined {
+  const title = label(action, '');
   switch (action.kind) {
     case 'start_server':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.startServer))
-        ? 'retry'
-        : undefined;
+      return { title, command: COMMANDS.startServer };
     case 'pull_model':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.pullModel, action.model))
-        ? 'retry'
-        : undefined;
+      return { title, command: COMMANDS.pullModel, arguments: [action.model] };
     case 'choose_profile':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.selectProfile))
-        ? 'retry'
-        : undefined;
+      return { title, command: COMMANDS.selectProfile };
     case 'open_setting':
-      await vscode.commands.executeCommand(COMMANDS.openSettings, action.setting);
-      return undefined;
+      return { title, command: COMMANDS.openSettings, arguments: [action.setting] };
     case 'sign_in':
-      await vscode.env.openExternal(vscode.Uri.parse(action.url, true));
-      return undefined;
+      return { title, command: 'vscode.open', arguments: [vscode.Uri.parse(action.url, true)] };
     case 'set_token':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.setServerToken))
-        ? 'retry'
-        : undefined;
+      return { title, command: COMMANDS.setServerToken };
     case 'set_cloud_key':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.setCloudKey))
-        ? 'retry'
-        : undefined;
+      return { title, command: COMMANDS.setCloudKey };
     case 'test_cloud':
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.testCloud))
-        ? 'retry'
-        : undefined;
+      return { title, command: COMMANDS.testCloud };
     case 'retry_cloud':
-      await vscode.commands.executeCommand(COMMANDS.retryCloud);
-      return 'retry';
+      return { title, command: COMMANDS.retryCloud };
     case 'run_command':
-      await vscode.commands.executeCommand(action.command);
-      return undefined;
+      return { title, command: action.command };
     case 'shorten':
-      return 'shorten';
     case 'retry':
-      return 'retry';
+      return undefined;
   }
+}
+
+/** Commands that say with `true` that what was wrong is put right. */
+const REMEDIES: readonly ErrorAction['kind'][] = [
+  'start_server',
+  'pull_model',
+  'choose_profile',
+  'set_token',
+  'set_cloud_key',
+  'test_cloud',
+];
+
+async function perform(action: ErrorAction): Promise<Remedy> {
+  if (action.kind === 'shorten' || action.kind === 'retry') return action.kind;
+  const command = commandOf(action);
+  const args: unknown[] = command?.arguments ?? [];
+  const done = command && (await vscode.commands.executeCommand(command.command, ...args));
+  if (action.kind === 'retry_cloud') return 'retry';
+  return REMEDIES.includes(action.kind) && done === true ? 'retry' : undefined;
 }
 
 /** A server's text may be long and end without a full stop. */

@@ -7,19 +7,15 @@ import {
   chooseChange,
   chooseRepository,
   nameOf,
-  nothingChanged,
-  recentSubjects,
+  commitStyle,
+  currentChange,
   type Repository,
-  stagedChange,
   titleOf,
-  workingTreeChange,
 } from './git';
-import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
+import { COMMANDS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { plain } from './plain';
 import type { ReviewDiagnostics } from './review';
-
-const STYLE_SUBJECTS = 10;
 
 interface Parts {
   intern: Intern;
@@ -67,15 +63,8 @@ async function reviewChange(
 }
 
 async function writeCommitMessage(intern: Intern, repository: Repository): Promise<void> {
-  const staged = await stagedChange(repository);
-  const change = staged ?? (await workingTreeChange(repository));
-  if (!change) throw await nothingChanged(repository);
-  const config = vscode.workspace.getConfiguration(CONFIG_SECTION, repository.rootUri);
-  const input = {
-    diff: change.diff,
-    conventional: config.get<boolean>(SETTINGS.commitConventional) === true,
-    recent_subjects: await recentSubjects(repository, STYLE_SUBJECTS),
-  };
+  const change = await currentChange(repository);
+  const input = { diff: change.diff, ...(await commitStyle(repository)) };
   const envelope = await withRemedies('Describe', (overflow) =>
     runWithProgress(intern, 'commit_message', input, {
       title: `Writing a commit message, ${nameOf(repository)}`,
@@ -87,7 +76,7 @@ async function writeCommitMessage(intern: Intern, repository: Repository): Promi
   const { subject, body } = envelope.result;
   const isWritten = await offerMessage(repository, body ? `${subject}\n\n${body}` : subject);
   const notes = [
-    ...(staged ? [] : ['Nothing is staged: the message describes the working tree.']),
+    ...(change.isStaged ? [] : ['Nothing is staged: the message describes the working tree.']),
     ...change.notes,
     // The first line says where it comes from, which the status bar does too.
     ...envelopeLines(envelope).slice(1),

@@ -20,7 +20,7 @@ interface Parts {
   tokens: ServerSecrets;
   keys: ServerSecrets;
   cloud: Cloud;
-  showDashboard: () => void;
+  showDashboard: (callId?: string) => void;
 }
 
 /** Registers every command but those of the draft preview and those in `jobCommands.ts`. */
@@ -74,7 +74,8 @@ export function registerCommands({
     [COMMANDS.tailLog]: () => log.show(true),
     [COMMANDS.filterLog]: (uri?: vscode.Uri) => log.refilter(uri ?? activeUri()),
     [COMMANDS.openLogFile]: () => log.openFile(),
-    [COMMANDS.showDashboard]: showDashboard,
+    [COMMANDS.showDashboard]: (callId?: unknown) =>
+      showDashboard(typeof callId === 'string' ? callId : undefined),
     [COMMANDS.selectProfile]: () => selectProfile(intern),
     [COMMANDS.pullModel]: (model?: unknown) =>
       pullModel(intern, typeof model === 'string' ? model : undefined),

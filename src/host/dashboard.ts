@@ -62,6 +62,8 @@ export class DashboardPanel implements vscode.Disposable {
   #panel: vscode.WebviewPanel | undefined;
   /** The webview is visible and has its snapshot. */
   #ready = false;
+  /** The call whose details are to be shown, once there is somebody to tell. */
+  #wanted: string | undefined;
   #calls: CallEntry[] = [];
   #residency: ResidencyState = { state: 'asking' };
   #host: string;
@@ -90,8 +92,13 @@ export class DashboardPanel implements vscode.Disposable {
     );
   }
 
-  show(): void {
-    if (this.#panel) return this.#panel.reveal();
+  /** With the details of a call, if there is one to look at. */
+  show(callId?: string): void {
+    this.#wanted = callId;
+    if (this.#panel) {
+      this.#panel.reveal();
+      return this.#showWanted();
+    }
     this.#adopt(
       vscode.window.createWebviewPanel(VIEWS.dashboard, 'Ollama Intern', vscode.ViewColumn.Active),
     );
@@ -157,7 +164,14 @@ export class DashboardPanel implements vscode.Disposable {
         calls: this.#calls,
       }),
     );
+    this.#showWanted();
     void this.#look();
+  }
+
+  #showWanted(): void {
+    if (!this.#ready || this.#wanted === undefined) return;
+    this.#post(EVENTS.showCall.with({ call_id: this.#wanted }));
+    this.#wanted = undefined;
   }
 
   /** Stops everything that goes on only for somebody who looks. */

@@ -8,6 +8,8 @@ export interface ReadFile {
   /** The path, as it is shown. */
   name: string;
   text: string;
+  /** Where it was found. */
+  path: string;
 }
 
 /** A file or folder that was not read, and why. */
@@ -124,7 +126,7 @@ class Reading {
     const length = Buffer.byteLength(read.text);
     if (length > room) return skip(tooMuch);
     this.#bytes += length;
-    this.sources.push({ name, text: read.text });
+    this.sources.push({ name, text: read.text, path });
     if (read.doubt) this.doubts.push({ name, reason: read.doubt });
     this.options.onFile?.(name, this.sources.length);
   }

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { type ErrorAction, InternError } from '../core';
 import { plain } from './plain';
+import { CONFIG_SECTION, SETTINGS } from './ids';
 
 /** As much of the Git extension's API, version 1, as is used here. */
 interface GitExtension {
@@ -43,6 +44,7 @@ export interface Change {
 const GIT = 'vscode.git';
 const UNTRACKED = 7;
 const MOST_COMMITS = 20;
+const STYLE_SUBJECTS = 10;
 const SHOW_CHANGES: ErrorAction = {
   kind: 'run_command',
   command: 'workbench.view.scm',
@@ -111,19 +113,39 @@ export function titleOf({ what, repository }: Change): string {
   return `${what}, ${nameOf(repository)}`;
 }
 
-export async function stagedChange(repository: Repository): Promise<Change | undefined> {
+async function stagedChange(repository: Repository): Promise<Change | undefined> {
   const diff = await repository.diff(true);
   return diff.trim() ? { repository, what: 'staged changes', diff, notes: [] } : undefined;
 }
 
 /** What differs from what is staged. Files that Git does not know are not in it. */
-export async function workingTreeChange(repository: Repository): Promise<Change | undefined> {
+async function workingTreeChange(repository: Repository): Promise<Change | undefined> {
   const diff = await repository.diff(false);
   if (!diff.trim()) return undefined;
   return { repository, what: 'working tree', diff, notes: await untrackedNotes(repository) };
 }
 
-export async function nothingChanged(repository: Repository): Promise<InternError> {
+/** The staged changes, or else the working tree. Rejects when nothing is changed. */
+export async function currentChange(
+  repository: Repository,
+): Promise<Change & { isStaged: boolean }> {
+  const staged = await stagedChange(repository);
+  if (staged) return { ...staged, isStaged: true };
+  return { ...(await workingTreeOrFail(repository)), isStaged: false };
+}
+
+/** How commits of a repository are worded. */
+export async function commitStyle(repository: Repository) {
+  const config = vscode.workspace.getConfiguration(CONFIG_SECTION, repository.rootUri);
+  return {
+    conventional: config.get<boolean>(SETTINGS.commitConventional) === true,
+    recent_subjects: (await commitsOf(repository, STYLE_SUBJECTS)).map(({ message }) =>
+      subjectOf(message),
+    ),
+  };
+}
+
+async function nothingChanged(repository: Repository): Promise<InternError> {
   const [untracked] = await untrackedNotes(repository);
   return new InternError({
     code: 'bad_input',
@@ -212,10 +234,6 @@ async function chooseRange(repository: Repository): Promise<Change | undefined> 
     });
   }
   return { repository, what: `changes since ${chosen.label}`, diff, notes: [] };
-}
-
-export async function recentSubjects(repository: Repository, count: number): Promise<string[]> {
-  return (await commitsOf(repository, count)).map(({ message }) => subjectOf(message));
 }
 
 /** A repository without commits has no log. */

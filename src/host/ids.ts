@@ -64,8 +64,8 @@ export const COMMANDS = {
   incidentPack: 'ollamaIntern.incidentPack',
   repositoryPack: 'ollamaIntern.repositoryPack',
   openArtifact: 'ollamaIntern.openArtifact',
-  keepBrief: 'ollamaIntern.keepBrief',
   useForUtilityModels: 'ollamaIntern.useForUtilityModels',
+  keepBrief: 'ollamaIntern.keepBrief',
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
@@ -145,6 +145,9 @@ export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 
+/** `@intern` in chat. */
+export const CHAT_PARTICIPANT = 'ollama-intern.intern';
+
 /** The vendor of the models in the editor's picker. */
 export const MODEL_VENDOR = 'ollama-intern';
 
@@ -163,11 +166,11 @@ export const CONTEXTS = {
   cloudPaused: 'ollamaIntern.cloudPaused',
   /** Findings of a review stand at their lines. */
   reviewShown: 'ollamaIntern.reviewShown',
+  /** This editor has settings for the models of its small tasks. */
+  utilityModels: 'ollamaIntern.utilityModels',
   /** Documents in which an answer stands or is written, and those where it is complete. Lists, for `resource in`. */
   answersShown: 'ollamaIntern.answersShown',
   answersReady: 'ollamaIntern.answersReady',
   /** The documents of briefs that are whole: a list of their addresses. */
   briefs: 'ollamaIntern.briefs',
-  /** This editor has settings for the models of its small tasks. */
-  utilityModels: 'ollamaIntern.utilityModels',
 } as const;

@@ -6,6 +6,10 @@ import {
   type InputOf,
   type Intern,
   InternError,
+  type Labels,
+  readExample,
+  readLabels,
+  readSchema,
   type ResultOf,
   type Settled,
   type Shape,
@@ -19,7 +23,7 @@ import { withRemedies } from './errors';
 import { LIMITS, megabytes, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
 import { InputBoxes } from './inputBoxes';
-import { type Labels, readExample, readLabels, readQuestion, readSchema } from './jobInputs';
+import { readQuestion } from './jobInputs';
 import { openJson, openJsonAnswer } from './json';
 import { runWithProgress } from './jobRunner';
 import { plain } from './plain';

@@ -206,7 +206,8 @@ const TIER_TEXTS: Readonly<Record<GenerativeTier, string>> = {
   deep: 'The deep tier: long texts and hard questions.',
 };
 
-function choiceOf(id: string): Choice {
+/** What the id of one of our models means. */
+export function choiceOf(id: string): Choice {
   const tier = GENERATIVE_TIERS.find((one) => one === id);
   return tier ? { tier } : { tier: PINNED_TIER, model: id };
 }

@@ -14,6 +14,8 @@ export interface Material<I> {
   name: string;
   /** What is not in it. */
   notes: string[];
+  /** What the names of files are relative to. */
+  root?: vscode.Uri;
 }
 
 interface NamedText {
@@ -124,6 +126,7 @@ export async function repositoryMaterial(): Promise<
   return {
     input: { sources },
     name: folder.name,
+    root: folder.uri,
     notes: [
       `Files that were read: ${sources.length}; files that were not: ${more}${others}.`,
       ...(cut.length > 0 ? [`Only the start was read of: ${cut.join(', ')}.`] : []),

@@ -99,7 +99,7 @@ export class ReviewDiagnostics implements vscode.Disposable {
 }
 
 /** A name in a diff is only text: it may lead anywhere. */
-function isInside(path: string): boolean {
+export function isInside(path: string): boolean {
   const way = posix.normalize(path.replaceAll('\\', '/'));
   return !posix.isAbsolute(way) && !/^[a-z]:/i.test(way) && way !== '..' && !way.startsWith('../');
 }

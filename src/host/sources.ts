@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { type ErrorAction, InternError } from '../core';
+import { type FilesRead, readFiles, type ReadOptions } from './files';
 import { COMMANDS } from './ids';
 
 const OPEN_FILE: ErrorAction = {
@@ -109,6 +110,22 @@ export function fileUri(clicked?: vscode.Uri): vscode.Uri {
     hint: 'Open a file first.',
     actions: [OPEN_FILE],
   });
+}
+
+/** Files and folders of the workspace as text, as editors hold it, saved or not. */
+export function readWorkspace(
+  uris: readonly vscode.Uri[],
+  options: Omit<ReadOptions, 'roots' | 'unsaved'>,
+): Promise<FilesRead> {
+  const inFiles = ({ scheme }: vscode.Uri): boolean => scheme === 'file';
+  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri).filter(inFiles);
+  const unsaved = vscode.workspace.textDocuments
+    .filter(({ isDirty, uri }) => isDirty && inFiles(uri))
+    .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
+  return readFiles(
+    uris.filter(inFiles).map(({ fsPath }) => fsPath),
+    { ...options, roots: roots.map(({ fsPath }) => fsPath), unsaved: new Map(unsaved) },
+  );
 }
 
 async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument> {

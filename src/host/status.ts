@@ -56,6 +56,16 @@ export interface Status {
   retryInMs: number | undefined;
 }
 
+/** `degraded: cloud rate limited, next try in 14 s`; undefined while the backend that comes first answers. */
+export function degradedText(input: Pick<StatusInput, 'config' | 'backends'>): string | undefined {
+  const weak = degradedBackend(input);
+  if (!weak) return undefined;
+  const reason = reasonOf(weak);
+  const { retry_in_ms } = weak.breaker;
+  const why = reason ? `${weak.backend} ${reasonWords(reason)}` : `${weak.backend} paused`;
+  return `degraded: ${why}${retry_in_ms ? `, next try in ${formatWait(retry_in_ms)}` : ''}`;
+}
+
 /** What the status bar shows. */
 export function statusOf(input: StatusInput): Status {
   const standing = standingStatus(input);
@@ -140,7 +150,10 @@ function misconfiguredStatus({ backend, key }: BackendStatus): Status {
 }
 
 /** The backend that should answer and does not, while another one can. */
-function degradedBackend({ config, backends }: StatusInput): BackendStatus | undefined {
+function degradedBackend({
+  config,
+  backends,
+}: Pick<StatusInput, 'config' | 'backends'>): BackendStatus | undefined {
   const firsts = GENERATIVE_TIERS.map((tier) => routeOf(config, tier)).flatMap((route) =>
     route.length > 1 && route[0] ? [route[0].backend] : [],
   );

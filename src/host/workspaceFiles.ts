@@ -1,9 +1,9 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { counted, InternError } from '../core';
-import { type FilesRead, LIMITS, readFiles, readingNotes } from './files';
+import { type FilesRead, LIMITS, readingNotes } from './files';
 import { cancellable } from './jobRunner';
-import { fileUri } from './sources';
+import { fileUri, readWorkspace } from './sources';
 
 export interface Chosen extends FilesRead {
   /** What was left out, and what may be misread: for under the answer. */
@@ -33,25 +33,19 @@ async function readWorkspaceFiles(
   uris: readonly vscode.Uri[],
   limits: typeof LIMITS,
 ): Promise<FilesRead> {
-  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri);
-  const paths = uris.filter(({ scheme }) => scheme === 'file').map(({ fsPath }) => fsPath);
-  if (roots.length === 0 || paths.length === 0) {
+  const hasFolder = Boolean(vscode.workspace.workspaceFolders?.length);
+  if (!hasFolder || uris.every(({ scheme }) => scheme !== 'file')) {
     throw new InternError({
       code: 'bad_input',
-      message: roots.length === 0 ? 'No folder is open.' : 'This is not a file in the open folder.',
+      message: hasFolder ? 'This is not a file in the open folder.' : 'No folder is open.',
       hint: 'Only files inside the open folder are read.',
       actions: [
         { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
       ],
     });
   }
-  const unsaved = vscode.workspace.textDocuments
-    .filter(({ isDirty, uri }) => isDirty && uri.scheme === 'file')
-    .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
   return cancellable('Reading files', (signal, progress) =>
-    readFiles(paths, {
-      roots: roots.map(({ fsPath }) => fsPath),
-      unsaved: new Map(unsaved),
+    readWorkspace(uris, {
       limits,
       signal,
       onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),

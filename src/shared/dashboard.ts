@@ -123,6 +123,8 @@ export const EVENTS = {
   callPhase: event('call/phase', z.object({ call_id: text, phase: z.enum(PHASES), text })),
   callFinished: event('call/finished', z.object({ call: callEntry })),
   callFailed: event('call/failed', z.object({ call: callEntry })),
+  /** A person asked for the details of this call. */
+  showCall: event('call/show', aCall),
   residencyChanged: event('residency/changed', z.object({ residency })),
   statusChanged: event('status/changed', z.object({ status })),
 };

@@ -59,6 +59,7 @@ names.push(
   'Uri',
   'ViewColumn',
   'WorkspaceEdit',
+  'chat',
   'commands',
   'comments',
   'env',

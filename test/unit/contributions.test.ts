@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { slashCommands } from '../../src/core';
 import { isPlausibleModelName } from '../../src/core/ollama/names';
 import { BUILTIN_PROFILES, generationOptionsSchema } from '../../src/core/routing/profiles';
 import { CLOUD_MODES, REMOTE_BUDGET_MS, resolveCloud } from '../../src/core/routing/cloud';
@@ -10,6 +11,7 @@ import { JOBS } from '../../src/core/jobs/registry';
 import { keysOf } from '../../src/host/when';
 import {
   COMMAND_JOBS,
+  CHAT_PARTICIPANT,
   COMMANDS,
   CONFIG_SECTION,
   CONTEXTS,
@@ -60,6 +62,13 @@ interface Manifest {
     configurationDefaults: Record<string, unknown>;
     languageModelChatProviders: { vendor: string; displayName: string }[];
     views?: Record<string, { id: string }[]>;
+    chatParticipants: {
+      id: string;
+      name: string;
+      isSticky: boolean;
+      commands: { name: string; description: string; sampleRequest: string }[];
+      disambiguation: { category: string; description: string; examples: string[] }[];
+    }[];
   };
   capabilities: {
     untrustedWorkspaces: { supported: unknown; restrictedConfigurations: string[] };
@@ -205,6 +214,38 @@ describe('package.json', () => {
       for (const { when } of scm.flatMap(([, items]) => items)) {
         assert.match(when ?? '', /^scmProvider == git\b/);
       }
+    });
+  });
+
+  describe('the chat participant', () => {
+    const [participant, ...others] = contributes.chatParticipants;
+    assert.ok(participant);
+
+    it('is the one of the code, under a name that no other extension has', () => {
+      assert.equal(participant.id, CHAT_PARTICIPANT);
+      assert.equal(participant.name, 'intern');
+      assert.deepEqual(others, []);
+      assert.ok(participant.isSticky);
+    });
+
+    it('has the commands of the registry', () => {
+      assert.deepEqual(
+        participant.commands,
+        slashCommands().map(({ name, description, example }) => ({
+          name,
+          description,
+          sampleRequest: example,
+        })),
+      );
+    });
+
+    it('says when a request may be meant for it', () => {
+      for (const { category, description, examples } of participant.disambiguation) {
+        assert.match(category, /^[a-z_]+$/);
+        assert.match(description, /^[A-Z].*\.$/);
+        assert.ok(examples.length > 2);
+      }
+      assert.ok(participant.disambiguation.length > 0);
     });
   });
 

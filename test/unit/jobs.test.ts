@@ -194,6 +194,14 @@ describe('drafts', () => {
     });
   }
 
+  it('are shown as code in which nothing comes alive', () => {
+    const shown = (code: string, language?: string) =>
+      draft.show({ draft: code, ...(language && { language }) });
+    assert.equal(shown('const a = 1;\n', 'typescript'), '```typescript\nconst a = 1;\n```');
+    assert.equal(shown('```\n[a](command:b)'), '````\n```\n[a](command:b)\n````');
+    assert.equal(shown('a', 'x`\n[a](b)'), '```\na\n```');
+  });
+
   const fenced: [what: string, answer: string, expected: string, isExplained?: true][] = [
     ['plain', 'const fresh = 1;', 'const fresh = 1;\n'],
     ['in a fence', '```\nconst fresh = 1;\n```', 'const fresh = 1;\n'],
@@ -227,7 +235,7 @@ describe('drafts', () => {
   for (const [what, answer, expected, isExplained] of fenced) {
     it(`read an answer that is ${what}`, () => {
       const { result, warnings } = drafted(answer);
-      assert.equal(draft.show(result), expected);
+      assert.equal(result.draft, expected);
       assert.equal(warnings?.length ?? 0, isExplained ? 1 : 0);
       for (const warning of warnings ?? []) assertSentence(warning, 'The warning');
     });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { blockText, codeBlock, inlineText } from '../../src/core/jobs/markdown';
+import { blockText, BlockStream, codeBlock, inlineText } from '../../src/core/jobs/markdown';
 import { assertLifeless, LIVE } from './excerpts';
 
 describe("a model's text as Markdown", () => {
@@ -49,6 +49,71 @@ describe("a model's text as Markdown", () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  describe('that is written while it is shown', () => {
+    const inPieces = (pieces: readonly string[]): string[] => {
+      const stream = new BlockStream();
+      return [...pieces.map((text) => stream.push(text)), stream.end()];
+    };
+
+    it('is the same as the whole, however it is cut', () => {
+      const mark = fc.constantFrom(
+        '`',
+        '```',
+        '\n',
+        '\r\n',
+        '\r',
+        ' ',
+        '\t',
+        '~~~',
+        '\\',
+        '\u202e',
+      );
+      const live = fc.constantFrom(
+        '[a](b)',
+        LIVE,
+        '<b>',
+        'https://a.b',
+        'me@a.b',
+        'www.a',
+        'mailto:a',
+        '$x$',
+        '|',
+      );
+      const piece = fc.oneof(mark, live, fc.constantFrom('a', 'word ', '``` ts', '  ```'));
+      const sizes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 9 });
+      fc.assert(
+        fc.property(fc.array(piece, { maxLength: 14 }), sizes, (all, lengths) => {
+          const text = all.join('');
+          const pieces: string[] = [];
+          for (let at = 0; at < text.length; at += pieces.at(-1)?.length ?? 0) {
+            const length = lengths[pieces.length % lengths.length] ?? 1;
+            pieces.push(text.slice(at, at + length));
+          }
+          assert.equal(inPieces(pieces).join(''), blockText(text));
+        }),
+        { numRuns: 2_000 },
+      );
+    });
+
+    it('comes word by word, code line by line', () => {
+      assert.deepEqual(inPieces(['Two wo', 'rds and', ' `a', '` b\n', '```ts\nco', 'de']), [
+        'Two ',
+        'words ',
+        'and ',
+        '`a` b\n',
+        '```ts\nco',
+        'de',
+        '\n```',
+      ]);
+    });
+
+    it('never shows a link that its end would complete', () => {
+      const pieces = inPieces(['a [li', 'nk](command:x) ', '<img src="ht', 'tps://a.b">']);
+      assert.equal(pieces.join(''), 'a \\[link](command:x) \\<img src="https:\\//a.b">');
+      for (const piece of pieces) assertLifeless(piece);
+    });
   });
 
   it('is fenced as a block of code by more than it holds', () => {

@@ -13,6 +13,7 @@ import {
 import { COMMANDS } from '../../src/host/ids';
 import {
   breakerLine,
+  degradedText,
   detailsOf,
   formatWait,
   linksOf,
@@ -456,6 +457,31 @@ describe('what is told of a backend that is paused', () => {
     assert.equal(standIn('local', resolveConfig({}, {})), undefined);
     assert.equal(standIn('local', resolveConfig(chain('local/tiny'), {})), undefined);
     assert.equal(standIn('local', resolveConfig(chain('gateway/qwen'), {})), 'gateway');
+  });
+});
+
+describe('a line about a degraded answer', () => {
+  const open = { state: 'open', failures: 3, reason: 'rate_limited', retry_in_ms: 13_400 } as const;
+  const config = resolveConfig(CLOUD, {});
+
+  it('says why, and when the backend is tried again', () => {
+    const backends = [backend('cloud', { breaker: open }), backend('local')];
+    assert.equal(
+      degradedText({ config, backends }),
+      'degraded: cloud rate limited, next try in 14 s',
+    );
+  });
+
+  it('is silent while all is well, and about a backend that nobody waits for', () => {
+    assert.equal(
+      degradedText({ config, backends: [backend('cloud'), backend('local')] }),
+      undefined,
+    );
+    const local = {
+      config: resolveConfig({}, {}),
+      backends: [backend('local', { breaker: open })],
+    };
+    assert.equal(degradedText(local), undefined);
   });
 });
 

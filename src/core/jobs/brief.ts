@@ -11,6 +11,7 @@ import {
   unreadOf,
   valuesOf,
 } from './gaps';
+import type { HandOver, SlashCommand } from './handed';
 import { defineSteps, type Question, type Steps, type StepsJob } from './job';
 import { blockText, inlineText } from './markdown';
 import { messagesOf } from './messages';
@@ -85,7 +86,14 @@ interface BriefForm<I extends z.ZodType, P extends string, L extends string> {
   /** The most items of each list. */
   limits(given: z.output<I>): Record<NoInfer<L>, number>;
   texts(given: z.output<I>): EvidenceText[];
+  handed: Omit<HandOver<I>, 'command'>;
 }
+
+const COMMAND: SlashCommand = {
+  name: 'brief',
+  description: 'A brief of an incident, a repository (`repo`) or the changes (`change`)',
+  example: 'change',
+};
 
 /**
  * A job that writes a brief. Everything given is read, in as many prompts as it takes, and whatever the brief claims
@@ -136,6 +144,12 @@ export function defineBrief<I extends z.ZodType, P extends string, L extends str
       };
     },
     show: (brief) => showBrief(form, brief),
+    handed: { command: COMMAND, ...form.handed },
+    cites: ({ evidence }) =>
+      evidence.map(({ kind, source, first_line, last_line }) =>
+        // The lines of a diff are no lines of the file.
+        kind === 'diff' ? { source } : { source, first_line, last_line },
+      ),
   });
 }
 

@@ -38,4 +38,14 @@ export const changeBrief = defineBrief({
     ...diffTexts(diff),
     ...sources.map((source) => ({ ...source, kind: 'source' as const })),
   ],
+  handed: {
+    words: ['change', 'changes'],
+    suits: () => false,
+    needs: 'change',
+    input: ({ change, sources }) => ({
+      diff: change?.diff,
+      ...(sources.length > 0 && { sources: [...sources] }),
+    }),
+    follow_ups: [{ command: 'review', request: '', label: 'Review the changes' }],
+  },
 });

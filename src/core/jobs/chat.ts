@@ -29,6 +29,7 @@ export const chat = defineJob({
   tier: 'workhorse',
   temperature: 0.7,
   streamed: true,
+  prose: true,
   input: z.object({
     /** The conversation so far, the oldest message first. */
     messages: z

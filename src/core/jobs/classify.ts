@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
+import { requestAndText, type SlashCommand, type Typed, usable } from './handed';
 import { defineJob } from './job';
 import { findJson, jsonSchema } from './json';
 import { inlineText } from './markdown';
@@ -30,6 +31,20 @@ export interface Classification {
   reason?: 'none_fits' | 'unknown_label' | 'unreadable';
 }
 
+const labelsSchema = z
+  .array(labelSchema)
+  .min(2, 'Give at least two labels.')
+  .refine(
+    (labels) => new Set(labels.map(({ label }) => key(label))).size === labels.length,
+    'Two of the labels are the same.',
+  );
+
+const COMMAND: SlashCommand = {
+  name: 'classify',
+  description: 'One label for a text, out of those that you name',
+  example: 'bug, feature: something new, question',
+};
+
 /** Sorts a text under one of some labels, or under none. */
 export const classify = defineJob({
   name: 'classify',
@@ -42,13 +57,7 @@ export const classify = defineJob({
   input: z.object({
     text: z.string().refine((t) => /\S/.test(t), 'There is no text to classify.'),
     /** Names, or names with what they mean. */
-    labels: z
-      .array(labelSchema)
-      .min(2, 'Give at least two labels.')
-      .refine(
-        (labels) => new Set(labels.map(({ label }) => key(label))).size === labels.length,
-        'Two of the labels are the same.',
-      ),
+    labels: labelsSchema,
     /** A less confident answer is no answer. */
     threshold: z.number().min(0).max(1).default(0.7),
     /** Whether the model may say that no label fits. */
@@ -126,7 +135,30 @@ export const classify = defineJob({
     ...given,
     text: cutAtLine(given.text, Math.floor(given.text.length * share)),
   }),
+  handed: {
+    command: COMMAND,
+    input(handed) {
+      const { request, text, source } = requestAndText(handed, COMMAND);
+      return { text, source, labels: usable(readLabels(request), COMMAND) };
+    },
+  },
 });
+
+export type Labels = z.input<typeof labelsSchema>;
+
+/** Labels with commas between them, each with a description behind a colon if there is one. */
+export function readLabels(text: string): Typed<Labels> {
+  const labels = text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean)
+    .map((part) => {
+      const [, label = part, description] = /^([^:]*):(.*)$/s.exec(part) ?? [];
+      return { label: label.trim(), description: description?.trim() || undefined };
+    });
+  const { error } = labelsSchema.safeParse(labels);
+  return error ? { problem: error.issues[0]?.message ?? '' } : { value: labels };
+}
 
 const UNUSABLE = {
   unknown_label: ['The model answered with a label that is not among the given ones.'],

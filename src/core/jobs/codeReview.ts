@@ -153,6 +153,25 @@ export const codeReview = defineSteps({
     );
     return [summary, ...shown].join('\n\n');
   },
+  handed: {
+    command: {
+      name: 'review',
+      description: 'Findings about the staged changes, or else the working tree',
+      example: 'Look at the error handling above all.',
+    },
+    needs: 'change',
+    input: ({ request, change }) => ({ diff: change?.diff ?? '', focus: request || undefined }),
+    follow_ups: [
+      { command: 'commit', request: '', label: 'Write a commit message' },
+      { command: 'brief', request: 'change', label: 'Write a change brief' },
+    ],
+  },
+  cites: ({ findings }) =>
+    findings.map(({ file, line, end_line = line }) => ({
+      source: file,
+      first_line: line,
+      last_line: end_line,
+    })),
 });
 
 function suggestionText(suggestion: string): string {

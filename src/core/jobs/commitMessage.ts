@@ -10,6 +10,7 @@ import {
   splitDiff,
 } from './diff';
 import { dataRule, fence, plainName } from './fence';
+import { badInput } from './handed';
 import { defineSteps, type Outcome, type Question, type Settled, type Steps } from './job';
 import { jsonSchema } from './json';
 import { blockText } from './markdown';
@@ -82,7 +83,29 @@ export const commitMessage = defineSteps({
     return { result, warnings, truncated };
   },
   show: ({ subject, body }) => blockText(body ? `${subject}\n\n${body}` : subject),
+  handed: {
+    command: {
+      name: 'commit',
+      description: 'A commit message for the staged changes, or else the working tree',
+      example: 'German',
+    },
+    needs: 'change',
+    input: ({ request, change }) => ({
+      ...change,
+      diff: change?.diff ?? '',
+      language: languageOf(request),
+    }),
+  },
 });
+
+/** The one word that may follow the command. */
+function languageOf(request: string): string | undefined {
+  if (/^\S*$/.test(request)) return request || undefined;
+  throw badInput(
+    'Only the language of the message can be said here.',
+    'Write /commit alone, or with a language: /commit German',
+  );
+}
 
 function overview(files: readonly FileDiff[]): string {
   const named = files.slice(0, MOST_NAMED).map((file) => `- ${fileLine(file)}`);

@@ -1,6 +1,8 @@
 import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
+import { oneSource, type SlashCommand } from './handed';
 import { defineJob } from './job';
+import { codeBlock } from './markdown';
 import { messagesOf } from './messages';
 
 /** Room for an answer that rewrites the selection and adds to it. Tokens. */
@@ -10,7 +12,15 @@ const CHARS_PER_TOKEN = 3;
 export interface Draft {
   /** The text to put in place of the selection. */
   draft: string;
+  /** The editor's language id of what it belongs to. */
+  language?: string;
 }
+
+const COMMAND: SlashCommand = {
+  name: 'draft',
+  description: 'Code or prose after an instruction, starting from the attached text',
+  example: '#selection Add a constant for the longest pause.',
+};
 
 /** Code or prose after an instruction, as a replacement for the given text. */
 export const draft = defineJob({
@@ -61,9 +71,18 @@ export const draft = defineJob({
     const warnings = outside
       ? ['The model wrote an explanation around the draft; it was left out.']
       : [];
-    return { result: { draft: matchEdges(code, text) }, warnings };
+    const result: Draft = { draft: matchEdges(code, text), ...(language && { language }) };
+    return { result, warnings };
   },
-  show: (result) => result.draft,
+  show: ({ draft, language = '' }) =>
+    codeBlock(draft.replace(/\n$/, ''), /^[\w-]*$/.test(language) ? language : ''),
+  handed: {
+    command: COMMAND,
+    input(handed) {
+      const { text, name, language } = oneSource(handed, COMMAND) ?? {};
+      return { instruction: handed.request, text, source: name, language };
+    },
+  },
 });
 
 const PROSE = new Set([

@@ -1,11 +1,12 @@
 import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
+import { type Handed, oneSource, type SlashCommand, someText, usable } from './handed';
 import { defineSteps, type Outcome, type Question, type Steps } from './job';
-import { findJson } from './json';
+import { findJson, leadingJson } from './json';
 import { codeBlock, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { roomFor } from './room';
-import { problemsOf, relaxed, type Shape, whyNotShape } from './shape';
+import { problemsOf, readFields, readShape, relaxed, type Shape, whyNotShape } from './shape';
 import { type Part, splitText } from './split';
 import { clip, counted } from './words';
 
@@ -42,6 +43,12 @@ export interface Extraction {
   answer?: string;
 }
 
+const COMMAND: SlashCommand = {
+  name: 'extract',
+  description: 'Data out of a text: name the fields, or give a JSON schema or an example',
+  example: 'name, born, profession',
+};
+
 /** Data of a given shape out of a text. */
 export const extract = defineSteps({
   name: 'extract',
@@ -68,7 +75,29 @@ export const extract = defineSteps({
       codeBlock(answer ?? ''),
     ].join('\n');
   },
+  handed: { command: COMMAND, input: readHanded },
 });
+
+/** Fields or JSON come first; what follows is the text, or a hint when the text came along. */
+function readHanded(handed: Handed): z.input<typeof inputSchema> {
+  const given = handed.request.trim();
+  const json = leadingJson(given);
+  const [fields = '', ...below] = given.split('\n');
+  const isBroken = !json && /^[[{]/.test(given);
+  const schema = usable(
+    json
+      ? readShape(json.value)
+      : isBroken
+        ? { problem: 'The JSON is not complete.' }
+        : readFields(fields),
+    COMMAND,
+  );
+  const rest = (json ? json.rest : below.join('\n')).trim();
+  const source = oneSource(handed, COMMAND);
+  return source
+    ? { text: source.text, source: source.name, schema, hint: rest || undefined }
+    : { text: someText(rest), schema };
+}
 
 function question(
   { source, hint }: Input,

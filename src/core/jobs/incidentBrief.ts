@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { defineBrief } from './brief';
 import { logText } from './evidence';
+import { someText } from './handed';
 import { sourcesInput } from './sources';
 
 /** What may have gone wrong, from a log and files. */
@@ -36,4 +37,14 @@ export const incidentBrief = defineBrief({
     ...(log_text.trim() ? [logText(log_text)] : []),
     ...sources.map((source) => ({ ...source, kind: 'source' as const })),
   ],
+  handed: {
+    words: ['incident'],
+    suits: ({ sources }) => sources.length > 0,
+    input({ request, sources }) {
+      if (sources.length === 0) return { log_text: someText(request) };
+      // What a person says of an incident is evidence too.
+      const told = request.trim() ? [{ name: 'the request', text: request }] : [];
+      return { sources: [...sources, ...told] };
+    },
+  },
 });

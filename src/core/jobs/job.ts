@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { InternError } from '../errors';
 import type { ChatMessage, Tool, ToolCall } from '../ollama/client';
 import type { GenerativeTier, Tier } from '../routing/tiers';
+import type { HandOver } from './handed';
 
 /** What a job asks of a model. */
 export interface Prompt {
@@ -29,6 +30,14 @@ export interface Outcome<R> {
   truncated?: boolean;
 }
 
+/** A place that a result points at, in what the job was given. Lines are 1-based, both included; absent: all of it. */
+export interface SourcePlace {
+  /** A file's name as the job was given it, or as a diff has it. */
+  source: string;
+  first_line?: number;
+  last_line?: number;
+}
+
 /** What every job says of itself, so that one added to the registry appears on every surface. */
 interface JobCard<I extends z.ZodType, R> {
   name: string;
@@ -41,6 +50,11 @@ interface JobCard<I extends z.ZodType, R> {
   input: I;
   /** The text of a result for people, in Markdown. */
   show(result: R): string;
+  /** What is written is prose, so it can be read while it comes; else only the result is worth showing. */
+  prose?: true;
+  /** How it is called in plain words. Absent: it is not. */
+  handed?: HandOver<I>;
+  cites?(result: R, input: z.input<I>): SourcePlace[];
 }
 
 /** A job of one prompt and one answer. */

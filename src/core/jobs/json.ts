@@ -42,6 +42,13 @@ export function findJson(text: string): { value: unknown } | undefined {
   return undefined;
 }
 
+/** The object or array that a text begins with, and what follows it. */
+export function leadingJson(text: string): { value: unknown; rest: string } | undefined {
+  const end = /^[[{]/.test(text) ? endOfValue(text, 0) : undefined;
+  const found = end === undefined ? undefined : tryParse(text.slice(0, end));
+  return found && { ...found, rest: text.slice(end) };
+}
+
 function tryParse(text: string): { value: unknown } | undefined {
   try {
     return { value: JSON.parse(text) as unknown };

@@ -3,20 +3,71 @@
  * become their own source text, for whoever wrote the model's input may have put them there.
  */
 export function blockText(text: string): string {
-  const shown: string[] = [];
-  let fence: string | undefined;
-  for (const line of linesOf(text)) {
-    if (fence !== undefined) {
-      shown.push(line);
-      if (closes(line, fence)) fence = undefined;
-      continue;
+  const stream = new BlockStream();
+  return stream.push(text) + stream.end();
+}
+
+/** The same for a text that comes in pieces: what is returned, joined, is what `blockText` makes of the whole. */
+export class BlockStream {
+  /** What has come of the current line, and how much of that was returned. */
+  #line = '';
+  #sent = 0;
+  /** The marks that opened the code block that the line is in. */
+  #fence: string | undefined;
+
+  /** As much as can be told now: whole lines, code as it comes, and of other lines the words before any code. */
+  push(text: string): string {
+    this.#line += visible(text);
+    // A return may be half of a line's end.
+    const end = /\r\n|\n|\r(?!$)/g;
+    let shown = '';
+    for (;;) {
+      end.lastIndex = this.#sent;
+      const found = end.exec(this.#line);
+      if (!found) break;
+      const rest = this.#line.slice(end.lastIndex);
+      this.#line = this.#line.slice(0, found.index);
+      shown += `${this.#endLine()}\n`;
+      this.#line = rest;
+    }
+    return shown + this.#begin();
+  }
+
+  end(): string {
+    const isBroken = this.#line.endsWith('\r');
+    if (isBroken) this.#line = this.#line.slice(0, -1);
+    const last = this.#endLine() + (isBroken ? '\n' : '');
+    return this.#fence === undefined ? last : `${last}\n${this.#fence}`;
+  }
+
+  #begin(): string {
+    const from = this.#sent;
+    if (this.#fence !== undefined) this.#sent = this.#line.replace(/\r$/, '').length;
+    // What a word is escaped by is in the word itself; only code spans reach further.
+    else this.#sent = Math.max(from, lastBlank(this.#line.split('`', 1)[0] ?? '') + 1);
+    const shown = this.#line.slice(from, this.#sent);
+    return this.#fence === undefined ? escapeLine(shown) : shown;
+  }
+
+  /** The rest of a line that is whole now. */
+  #endLine(): string {
+    const line = this.#line;
+    const rest = line.slice(this.#sent);
+    this.#line = '';
+    this.#sent = 0;
+    if (this.#fence !== undefined) {
+      if (closes(line, this.#fence)) this.#fence = undefined;
+      return rest;
     }
     const open = OPEN.exec(line);
-    fence = open?.[1];
-    shown.push(open ? `${fence}${/^[\w+#.-]*/.exec(open[2] ?? '')?.[0]}` : escapeLine(line));
+    if (!open) return escapeLine(rest);
+    this.#fence = open[1];
+    return `${this.#fence}${/^[\w+#.-]*/.exec(open[2] ?? '')?.[0]}`;
   }
-  if (fence !== undefined) shown.push(fence);
-  return shown.join('\n');
+}
+
+function lastBlank(line: string): number {
+  return Math.max(line.lastIndexOf(' '), line.lastIndexOf('\t'));
 }
 
 /** What stands in the code blocks that `blockText` shows, without blank ones. */

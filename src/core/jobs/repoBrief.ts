@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { defineBrief } from './brief';
+import { someSources } from './handed';
 import { sourcesInput } from './sources';
 
 /** What a repository is and where to begin, from its files. */
@@ -31,4 +32,13 @@ export const repoBrief = defineBrief({
     read_next: max_read_next,
   }),
   texts: ({ sources }) => sources.map((source) => ({ ...source, kind: 'source' as const })),
+  handed: {
+    words: ['repo', 'repository'],
+    suits: ({ sources }) => sources.length === 0,
+    needs: 'repository',
+    input: (handed) => ({ sources: someSources(handed) }),
+    follow_ups: [
+      { command: 'research', request: 'Where should one begin to read?', label: 'Where to begin' },
+    ],
+  },
 });

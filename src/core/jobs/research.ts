@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { count, type Gaps, gapsOf, readOf, showGaps, showPlace, unreadOf, valuesOf } from './gaps';
+import { someSources, type SlashCommand } from './handed';
 import { defineSteps, type Question, type Steps } from './job';
 import { blockText, inlineText } from './markdown';
 import { messagesOf } from './messages';
@@ -68,6 +69,12 @@ const input = z.object({
 });
 
 type Input = z.output<typeof input>;
+
+const COMMAND: SlashCommand = {
+  name: 'research',
+  description: 'An answer from the attached files or folders alone, with citations',
+  example: '#file:src Where are calls cancelled?',
+};
 
 /** [1], or [1, 2] */
 const MARKS = /([ \t]?)\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]/g;
@@ -142,6 +149,11 @@ export const research = defineSteps({
       .filter(Boolean)
       .join('\n\n');
   },
+  handed: {
+    command: COMMAND,
+    input: (handed) => ({ question: handed.request, sources: someSources(handed) }),
+  },
+  cites: ({ citations }) => citations,
 });
 
 const STYLE = { label: 'SOURCE', numbered: true };

@@ -1,4 +1,5 @@
 import { type SchemaDraft, Validator } from '@cfworker/json-schema';
+import type { Typed } from './handed';
 
 /** A JSON schema, as the person wrote it. */
 export type Shape = Record<string, unknown>;
@@ -224,4 +225,68 @@ function either(one: Shape, other: Shape): Shape {
 function alternatives(shape: Shape): Shape[] {
   if (Array.isArray(shape.anyOf)) return shape.anyOf as Shape[];
   return [shape.type === undefined ? { type: 'null' } : shape];
+}
+
+/** A JSON schema, as text. */
+export function readSchema(text: string): Typed<Shape> {
+  const read = readJson(text);
+  return 'problem' in read ? read : schemaOf(read.value);
+}
+
+/** An example of the data, as JSON text, as the schema of all that is like it. */
+export function readExample(text: string): Typed<Shape> {
+  const read = readJson(text);
+  return 'problem' in read ? read : schemaLike(read.value);
+}
+
+/** A JSON schema, or an example of the data: only a schema speaks of types and properties. */
+export function readShape(value: unknown): Typed<Shape> {
+  const isSchema =
+    isObject(value) &&
+    (['$schema', '$ref', 'properties', ...LISTS].some((key) => Object.hasOwn(value, key)) ||
+      [value.type].flat().every((type) => TYPES.includes(type as string)));
+  return isSchema ? schemaOf(value) : schemaLike(value);
+}
+
+const FIELD = /^[\p{L}_][\p{L}\p{N}_ -]{0,59}$/u;
+
+/** Names of fields with commas between them; each holds a text or a number, or nothing. */
+export function readFields(text: string): Typed<Shape> {
+  const names = text
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean);
+  const odd = names.find((name) => !FIELD.test(name));
+  if (names.length === 0) return { problem: 'Say what to extract: names of fields, or JSON.' };
+  if (odd !== undefined) return { problem: `${show(odd)} is not the name of a field.` };
+  const fields = names.map((name) => [name, { type: ['string', 'number', 'null'] }] as const);
+  return {
+    value: {
+      type: 'object',
+      properties: Object.fromEntries(fields),
+      required: [...new Set(names)],
+      additionalProperties: false,
+    },
+  };
+}
+
+function readJson(text: string): Typed<unknown> {
+  try {
+    return { value: JSON.parse(text) as unknown };
+  } catch (thrown) {
+    return { problem: `This is not JSON: ${thrown instanceof Error ? thrown.message : ''}` };
+  }
+}
+
+function schemaOf(value: unknown): Typed<Shape> {
+  if (!isObject(value)) return { problem: 'A JSON schema is an object: {"type": "object", …}.' };
+  const problem = whyNotShape(value);
+  return problem === undefined ? { value } : { problem };
+}
+
+function schemaLike(value: unknown): Typed<Shape> {
+  const isEmpty = typeof value !== 'object' || value === null || Object.keys(value).length === 0;
+  return isEmpty
+    ? { problem: 'An example is an object or a list with something in it: {"name": "Ada"}.' }
+    : { value: inferSchema(value) };
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
+import { type Handed, oneSource, type SlashCommand, someText } from './handed';
 import { defineJob } from './job';
 import { blockText } from './markdown';
 import { messagesOf } from './messages';
@@ -22,6 +23,21 @@ export interface Summary {
   summary: string;
 }
 
+/** A text of at most so many characters is short enough for the fast summary. */
+const SHORT_TEXT = 6000;
+
+export const SUMMARIZE: SlashCommand = {
+  name: 'summarize',
+  description: 'A summary of the attached files or selections, or of text that you paste',
+  example: '#file:queue.ts',
+};
+
+/** What is to be summarized: pasted text is the request itself. */
+function shortText({ request, sources }: Handed): string | undefined {
+  const [text = '', more] = sources.length === 0 ? [request] : sources.map((s) => s.text);
+  return more === undefined && text.length <= SHORT_TEXT ? text : undefined;
+}
+
 export const summarizeFast = defineJob({
   name: 'summarize_fast',
   title: 'Summarize',
@@ -31,6 +47,7 @@ export const summarizeFast = defineJob({
   input,
   temperature: 0.3,
   streamed: true,
+  prose: true,
   prompt({ text, source, language, focus, max_words }) {
     const fenced = fence('TEXT', text);
     const what = [
@@ -53,6 +70,17 @@ export const summarizeFast = defineJob({
   },
   parse: (answer): { result: Summary } => ({ result: { summary: answer.trim() } }),
   show: (result: Summary) => blockText(result.summary),
+  cites: (_result, { source }) => (source === undefined ? [] : [{ source }]),
+  handed: {
+    command: SUMMARIZE,
+    suits: (handed) => shortText(handed) !== undefined,
+    input(handed) {
+      const source = oneSource(handed, SUMMARIZE);
+      if (!source) return { text: someText(handed.request) };
+      const { text, name, language } = source;
+      return { text, source: name, language, focus: handed.request || undefined };
+    },
+  },
   shorten: (given, share) => ({
     ...given,
     text: cutAtLine(given.text, Math.floor(given.text.length * share)),

@@ -1,10 +1,12 @@
 import * as z from 'zod';
 import { InternError } from '../errors';
 import { count, type Gaps, gapsOf, showGaps, type Unread, unreadOf, valuesOf } from './gaps';
+import { someText } from './handed';
 import { defineSteps, type Question, type Reply, type Steps } from './job';
 import { blockText, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { noRoom, roomFor } from './room';
+import { SUMMARIZE } from './summarize';
 import {
   type Excerpt,
   inGroups,
@@ -86,6 +88,15 @@ export const summarizeDeep = defineSteps({
   },
   show: (result: DeepSummary) =>
     [blockText(result.summary), showCovered(result), showGaps(result)].filter(Boolean).join('\n\n'),
+  prose: true,
+  handed: {
+    command: SUMMARIZE,
+    input: ({ request, sources }) =>
+      sources.length === 0
+        ? { text: someText(request) }
+        : { sources: [...sources], focus: request || undefined },
+  },
+  cites: ({ covered_sources }) => covered_sources.map((source) => ({ source })),
 });
 
 const TEXT = { label: 'TEXT' };

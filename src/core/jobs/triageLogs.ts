@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { toInternError } from '../errors';
 import { type Entries, entries } from './entries';
 import { dataRule, fence, plainName } from './fence';
+import { oneSource, type SlashCommand, someText } from './handed';
 import { defineSteps, type Outcome, type Question, type Settled, type Steps } from './job';
 import { jsonSchema } from './json';
 import { LogScan, type Match } from './logScan';
@@ -89,6 +90,12 @@ const causeSchema = z.object({
 
 type Entry = z.output<typeof entrySchema>;
 
+const COMMAND: SlashCommand = {
+  name: 'triage',
+  description: 'The errors of a log and their likely cause; words that follow are counted',
+  example: '#file:app.log timeout, refused',
+};
+
 /** Errors and warnings of a log of any size, and what may be behind them. */
 export const triageLogs = defineSteps({
   name: 'triage_logs',
@@ -157,6 +164,27 @@ export const triageLogs = defineSteps({
     ]
       .filter(Boolean)
       .join('\n\n');
+  },
+  handed: {
+    command: COMMAND,
+    input(handed) {
+      const log = oneSource(handed, COMMAND);
+      if (!log) return { text: someText(handed.request) };
+      const patterns = handed.request.split(',').map((pattern) => pattern.trim());
+      return { text: log.text, source: log.name, patterns: patterns.filter(Boolean) };
+    },
+    follow_ups: [
+      {
+        command: 'research',
+        request: 'What causes the errors in this log?',
+        label: 'Research the cause',
+      },
+      { command: 'brief', request: 'incident', label: 'Write an incident brief' },
+    ],
+  },
+  cites({ errors }, { source }) {
+    if (source === undefined) return [];
+    return errors.map(({ first_line }) => ({ source, first_line, last_line: first_line }));
   },
 });
 
