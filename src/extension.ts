@@ -17,12 +17,15 @@ import { JobCommands } from './host/jobCommands';
 import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
+import { registerProblemCommands } from './host/problems';
 import { ReviewDiagnostics } from './host/review';
+import { type Manifest, registerRunJob } from './host/runJob';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
+import { registerTools } from './host/tools';
 import { registerUtilityModels } from './host/utilityModels';
 
 /** What other code in the extension host may use. */
@@ -103,7 +106,10 @@ export function activate(context: vscode.ExtensionContext): Api {
       showDashboard: (callId) => dashboard.show(callId),
     }),
     ...new JobCommands(intern, answers).register(),
+    ...registerProblemCommands({ answers, drafts }),
+    registerRunJob(context.extension.packageJSON as Manifest),
     new ChatParticipant(intern).register(context.extensionUri),
+    ...registerTools(intern),
     ...inlineAnswers.register(),
     registerCodeActions(),
     ...registerArtifactCommands(),

@@ -68,6 +68,8 @@ interface LocalServer {
 /** The servers of the settings in force, and what outlives a change of settings: breakers, limiters, secrets. */
 export class Backends {
   readonly gates: Readonly<Record<Backend, Gate>>;
+  /** Models that think although they were told not to. */
+  readonly thinkers = new Set<string>();
   /** Of certificate files: they are known only when the files are read. */
   problems: ConfigProblem[] = [];
   readonly #tokens: Tokens;

@@ -57,8 +57,10 @@ export {
   toInternError,
 } from './errors';
 export { hostLabel, isLoopback } from './address';
+export { type Candidates, candidatesOf } from './jobs/candidates';
 export { type Labels, readLabels } from './jobs/classify';
 export type { Finding } from './jobs/codeReview';
+export { MOST_TEXTS } from './jobs/embed';
 export { parseDiff, pathOf } from './jobs/diff';
 export type { Turn, TurnMessage, TurnRequest } from './jobs/conversation';
 export type { FollowUp, Handed, HandedChange, SlashCommand, Typed } from './jobs/handed';

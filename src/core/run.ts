@@ -9,6 +9,7 @@ import type { RunningCall, RunOptions } from './intern';
 import type { Job, Outcome, Prompt, PromptJob, Question, Reply, Settled, Steps } from './jobs/job';
 import { jsonSchema, readJson } from './jobs/json';
 import { IMAGE_TOKENS, readPrompt, type TokenEstimator } from './models/estimator';
+import { alwaysThinks, THINKING_ROOM } from './models/thinking';
 import type { Call, Phase } from './routing/call';
 import { checkAbilities } from './routing/abilities';
 import type { Target } from './routing/route';
@@ -49,6 +50,8 @@ interface Window {
 /** A prompt that fits, as far as can be told. */
 interface Prepared {
   prompt: Prompt;
+  /** There is room for thoughts before the answer, as far as the window has it. */
+  mayThink: boolean;
   texts: string[];
   images: number;
   /** Shortened when `truncated`. */
@@ -278,9 +281,16 @@ export class Run {
       );
       const asked = prepared as unknown as Prepared;
       this.#learn(asked, routed);
-      const { content, tool_calls } = routed.answer;
-      const isCall = asked.prompt.tools !== undefined && tool_calls.length > 0;
-      if (content.trim() === '' && !isCall) throw emptyAnswer(routed);
+      const { answer, target } = routed;
+      const { tools, think } = asked.prompt;
+      // Whatever it was told.
+      const hasThought = answer.thinking !== '' && !think;
+      if (hasThought) this.s.backends.thinkers.add(target.model);
+      const isCall = tools !== undefined && answer.tool_calls.length > 0;
+      if (answer.content.trim() === '' && !isCall) {
+        if (hasThought && !asked.mayThink) return await this.#ask(asking);
+        throw emptyAnswer(routed);
+      }
       return { prepared: asked, routed };
     } catch (thrown) {
       // The server's own overflow offers to shorten, whatever is asked.
@@ -364,12 +374,16 @@ export class Run {
     for (let round = 0; ; round++) {
       const asked = asking.prompt(input);
       const numPredict = answerLimit(config.tiers[this.job.tier], asked, window.numCtx);
-      const prompt = { ...asked, numPredict };
-      const { texts, images } = readPrompt(prompt);
+      const { texts, images } = readPrompt(asked);
       const promptTokens = this.s.estimator.count(window.model, texts, images);
       const available = window.numCtx - numPredict;
       if (promptTokens <= available) {
-        return { prompt, texts, images, input, warnings, truncated: round > 0 };
+        const mayThink = this.#thinks(window.model);
+        const limit = mayThink
+          ? Math.min(numPredict + THINKING_ROOM, window.numCtx - promptTokens)
+          : numPredict;
+        const prompt = { ...asked, numPredict: limit };
+        return { prompt, mayThink, texts, images, input, warnings, truncated: round > 0 };
       }
       if (this.options.overflow !== 'shorten' || !asking.shorten || round === 4) {
         throw overflowError(window, promptTokens, numPredict, asking.shorten !== undefined);
@@ -380,6 +394,10 @@ export class Run {
       warnings.splice(0, 1, asking.leftOut?.(shorter) ?? shortenedWarning(shorter, asking.input));
       input = shorter;
     }
+  }
+
+  #thinks(model: string): boolean {
+    return alwaysThinks(model) || this.s.backends.thinkers.has(model);
   }
 
   #tellPhase(phase: Phase, ofMap = false): void {

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { type ErrorAction, type InternError } from '../core';
 import { COMMANDS } from './ids';
+import { plain } from './plain';
 
 /** What a person chose to do about an error. */
 export type Remedy = 'retry' | 'shorten' | undefined;
@@ -27,7 +28,7 @@ export async function offer(
   const buttons = actions
     .slice(0, MOST_BUTTONS)
     .map((action) => ({ title: label(action, task), action }));
-  const chosen = await show(text, ...buttons);
+  const chosen = await show(plain(text), ...buttons);
   return chosen && perform(chosen.action);
 }
 

@@ -5,6 +5,7 @@ import type { ArtifactEntry, ArtifactStore } from '../core';
 import { artifactStore } from './briefCommands';
 import { orError } from './errors';
 import { COMMANDS } from './ids';
+import { plain } from './plain';
 
 const MOST_LISTED = 200;
 /** Titles in the question before artifacts are deleted. */
@@ -54,7 +55,11 @@ async function openArtifact(store: ArtifactStore): Promise<void> {
 function itemOf(entry: ArtifactEntry): Item {
   const { title, kind, created_at, weak } = entry;
   const when = new Date(created_at).toLocaleString();
-  return { label: title, description: [kind, when, ...(weak ? ['weak'] : [])].join(' · '), entry };
+  return {
+    label: plain(title),
+    description: [kind, when, ...(weak ? ['weak'] : [])].join(' · '),
+    entry,
+  };
 }
 
 async function open({ markdown_path }: ArtifactEntry): Promise<void> {
@@ -91,7 +96,7 @@ async function exportTo(store: ArtifactStore, entry: ArtifactEntry): Promise<voi
   if (!uri) return;
   // The dialog has asked already.
   const { path } = await store.export(entry, uri.fsPath, { overwrite: true });
-  void vscode.window.showInformationMessage(`Exported to ${path}.`);
+  void vscode.window.showInformationMessage(plain(`Exported to ${path}.`));
 }
 
 /** Says first what would go. */

@@ -13,10 +13,12 @@ import {
 } from '../core';
 import { errorText } from './actions';
 import type { Answered, Answers } from './answers';
+import { setContext } from './contexts';
 import { orError, withRemedies } from './errors';
 import { COMMANDS, CONFIG_SECTION, CONTEXTS, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { changeMaterial, incidentMaterial, type Material, repositoryMaterial } from './material';
+import { plain } from './plain';
 
 type PackJob = 'incident_pack' | 'repo_pack' | 'change_pack';
 
@@ -34,9 +36,9 @@ export function registerBriefCommands({ intern, answers }: Parts): vscode.Dispos
   const incident = (clicked?: unknown) =>
     incidentMaterial(clicked instanceof vscode.Uri ? clicked : undefined);
   return [
-    register(COMMANDS.changeBrief, () =>
+    register(COMMANDS.changeBrief, (clicked?: unknown) =>
       withMaterial(
-        () => changeMaterial('Change Brief'),
+        () => changeMaterial('Change Brief', clicked),
         (material) => answers.start({ job: 'change_brief', ...shown(material) }),
       ),
     ),
@@ -74,7 +76,7 @@ export function registerBriefCommands({ intern, answers }: Parts): vscode.Dispos
     answers.onDidAnswer(() => {
       const briefs = [...answers.answered].filter(([, { request }]) => packKindOf(request.job));
       const keys = briefs.map(([key]) => key);
-      void vscode.commands.executeCommand('setContext', CONTEXTS.briefs, keys);
+      setContext(CONTEXTS.briefs, keys);
     }),
   ];
 }
@@ -136,7 +138,7 @@ async function write(pack: Pack, envelope: Envelope, notes: readonly string[]): 
     const { markdown_path } = await artifactStore().write(pack, about);
     await vscode.window.showTextDocument(vscode.Uri.file(markdown_path), { preview: false });
     const said = [`Kept as ${markdown_path}.`, ...warnings, ...notes];
-    void vscode.window.showInformationMessage(said.join(' '));
+    void vscode.window.showInformationMessage(plain(said.join(' ')));
   } catch (thrown) {
     // What took a model minutes is not lost for want of a folder.
     const { markdown: content } = pack;
@@ -144,7 +146,7 @@ async function write(pack: Pack, envelope: Envelope, notes: readonly string[]): 
     await vscode.window.showTextDocument(document, { preview: false });
     const choose = 'Open Setting';
     const text = `${errorText(toInternError(thrown))} The brief is in an editor that is not saved yet.`;
-    if ((await vscode.window.showErrorMessage(text, choose)) !== choose) return;
+    if ((await vscode.window.showErrorMessage(plain(text), choose)) !== choose) return;
     const setting = `${CONFIG_SECTION}.${SETTINGS.artifactFolder}`;
     await vscode.commands.executeCommand(COMMANDS.openSettings, setting);
   }

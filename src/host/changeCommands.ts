@@ -14,6 +14,7 @@ import {
 } from './git';
 import { COMMANDS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
+import { plain } from './plain';
 import type { ReviewDiagnostics } from './review';
 
 interface Parts {
@@ -32,10 +33,10 @@ export function registerChangeCommands({ intern, answers, review }: Parts): vsco
         if (repository) await writeCommitMessage(intern, repository);
       }),
     ),
-    register(COMMANDS.reviewChanges, async () => {
+    register(COMMANDS.reviewChanges, async (clicked?: unknown) => {
       const change = await orError(async () => {
-        const repository = await chooseRepository();
-        return repository && chooseChange(repository, 'Review Changes');
+        const repository = await chooseRepository(clicked);
+        return repository && chooseChange(repository, 'Review Changes', clicked);
       });
       if (change) await reviewChange(change, answers, review);
     }),
@@ -80,7 +81,8 @@ async function writeCommitMessage(intern: Intern, repository: Repository): Promi
     // The first line says where it comes from, which the status bar does too.
     ...envelopeLines(envelope).slice(1),
   ];
-  if (isWritten && notes.length > 0) void vscode.window.showInformationMessage(notes.join(' '));
+  if (isWritten && notes.length > 0)
+    void vscode.window.showInformationMessage(plain(notes.join(' ')));
 }
 
 /** Never takes away what somebody wrote. */

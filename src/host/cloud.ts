@@ -10,6 +10,7 @@ import {
   toInternError,
 } from '../core';
 import { showError } from './actions';
+import { setContext } from './contexts';
 import { COMMANDS, CONFIG_SECTION, CONTEXTS, SETTINGS } from './ids';
 import type { Notifications } from './notifications';
 import type { ServerSecrets } from './serverSecrets';
@@ -184,12 +185,10 @@ function consentText({ host, models }: CloudConfig): string {
 
 /** Hides from the palette what cannot work now. */
 export function followCloudContext(intern: Intern): vscode.Disposable {
-  const set = (key: string, value: boolean): void =>
-    void vscode.commands.executeCommand('setContext', key, value);
   const update = (): void => {
     const cloud = intern.backends.find(({ backend }) => backend === 'cloud');
-    set(CONTEXTS.cloudOn, cloud !== undefined);
-    set(CONTEXTS.cloudPaused, cloud !== undefined && cloud.breaker.state !== 'closed');
+    setContext(CONTEXTS.cloudOn, cloud !== undefined);
+    setContext(CONTEXTS.cloudPaused, cloud !== undefined && cloud.breaker.state !== 'closed');
   };
   update();
   return intern.listen({ onConfig: update, onBackend: update });

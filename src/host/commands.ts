@@ -6,10 +6,11 @@ import type { Cloud } from './cloud';
 import { type Drafts, registerDraftCommands } from './drafts';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import type { LogDocuments } from './log';
+import { plain } from './plain';
 import { selectProfile } from './profilePicker';
 import { loadModels, pullModel, startServer } from './server';
 import type { ServerSecrets } from './serverSecrets';
-import { fileSource, selectedSource, type Source } from './sources';
+import { activeUri, fileSource, selectedSource, type Source } from './sources';
 
 interface Parts {
   intern: Intern;
@@ -42,6 +43,7 @@ export function registerCommands({
           title: `Summary of ${source.name}, selection`,
           progress: `Summarizing the selection in ${source.name}`,
           task: 'Summarize',
+          notes: source.notes,
         }),
       ),
     [COMMANDS.summarizeFile]: (clicked?: vscode.Uri) =>
@@ -54,6 +56,7 @@ export function registerCommands({
             title: `Summary of ${source.name}`,
             progress: `Summarizing ${source.name}`,
             task: 'Summarize',
+            notes: source.notes,
           }),
       ),
     [COMMANDS.draftFromSelection]: () => {
@@ -121,10 +124,6 @@ function inputOf({ text, name, document }: Source) {
   return { text, source: name, language: document.languageId };
 }
 
-function activeUri(): vscode.Uri | undefined {
-  return vscode.window.activeTextEditor?.document.uri;
-}
-
 async function stopCalls(intern: Intern): Promise<void> {
   const { running } = intern;
   if (running.length === 0) {
@@ -137,7 +136,7 @@ async function stopCalls(intern: Intern): Promise<void> {
     return;
   }
   const chosen = await vscode.window.showQuickPick(
-    running.map((call) => ({ label: call.job, description: call.model, id: call.call_id })),
+    running.map((call) => ({ label: call.job, description: plain(call.model), id: call.call_id })),
     { title: 'Stop which call?', canPickMany: true },
   );
   for (const { id } of chosen ?? []) intern.stop(id);

@@ -1,10 +1,13 @@
 import * as vscode from 'vscode';
 import { type InputOf, type Intern, type InternError, toInternError } from '../core';
 import { showError } from './actions';
-import { COMMANDS, CONTEXTS, SCHEMES } from './ids';
+import { setContext } from './contexts';
+import { errorsText, newErrors } from './draftCheck';
+import { COMMANDS, CONFIG_SECTION, CONTEXTS, SCHEMES, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
 import { placeOf } from './place';
+import { plain } from './plain';
 import { baseName } from './sources';
 
 interface Draft {
@@ -57,15 +60,16 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     return draft ? draft.before + draft.text + draft.after : '';
   }
 
-  /** Asks what to write, writes it, and shows it against the file. */
-  async start(editor: vscode.TextEditor): Promise<void> {
-    const instruction = await this.#askInstruction();
+  /** Asks what to write, with a proposal if there is one, writes it, and shows it against the file. */
+  async start(editor: vscode.TextEditor, proposal?: string): Promise<void> {
+    const instruction = await this.#askInstruction(proposal);
     if (instruction === undefined) return;
     const { document, selection } = editor;
     const uri = vscode.Uri.from({
       scheme: SCHEMES.draft,
+      // Of another draft of the file it differs here: a query means nothing to some language services.
+      authority: String(++this.#count),
       path: `/${baseName(document.uri)}`,
-      query: String(++this.#count),
     });
     const whole = document.getText();
     const start = document.offsetAt(selection.start);
@@ -120,7 +124,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     if (!range) {
       const copy = 'Copy Draft';
       const chosen = await vscode.window.showErrorMessage(
-        `${baseName(draft.original)} has changed where the draft belongs. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
+        `${plain(baseName(draft.original))} has changed where the draft belongs. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
         copy,
       );
       if (chosen === copy) await vscode.env.clipboard.writeText(draft.text);
@@ -130,7 +134,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     edit.replace(draft.original, range, draft.text);
     if (!(await vscode.workspace.applyEdit(edit))) {
       void vscode.window.showErrorMessage(
-        `${baseName(draft.original)} cannot be edited. Nothing was written; the draft stays open.`,
+        `${plain(baseName(draft.original))} cannot be edited. Nothing was written; the draft stays open.`,
       );
       return false;
     }
@@ -193,6 +197,20 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     if (!isLatest()) return;
     if (failure) return this.#failed(uri, failure, isLatest);
     void this.#offer(uri, line, isLatest);
+    void this.#check(uri, draft, isLatest);
+  }
+
+  /** Tells of errors that the file did not have. It holds nothing up, and says nothing where there is nothing to say. */
+  async #check(uri: vscode.Uri, draft: Draft, isLatest: () => boolean): Promise<void> {
+    const { original, before, text, after, stop } = draft;
+    const config = vscode.workspace.getConfiguration(CONFIG_SECTION, original);
+    if (config.get<boolean>(SETTINGS.draftCheckSyntax) !== true) return;
+    const errors = await newErrors(uri, original, before + text + after, stop.signal);
+    if (errors.length === 0 || !isLatest() || draft.accepting) return;
+    const again = 'Try Again';
+    const said = errorsText(errors, baseName(original));
+    const chosen = await vscode.window.showWarningMessage(plain(said), again);
+    if (chosen === again && isLatest()) await this.retry(uri);
   }
 
   async #failed(uri: vscode.Uri, error: InternError, isLatest: () => boolean): Promise<void> {
@@ -208,7 +226,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
     const discard = 'Discard';
     const again = 'Try Again';
     const chosen = await vscode.window.showInformationMessage(
-      `Draft ready. ${line}`,
+      `Draft ready. ${plain(line)}`,
       accept,
       discard,
       again,
@@ -279,7 +297,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
   /** For the when-clauses of Accept, Discard and Try Again. */
   #setPending(): void {
     const pending = [...this.#drafts.values()].some((draft) => !draft.running);
-    void vscode.commands.executeCommand('setContext', CONTEXTS.draftPending, pending);
+    setContext(CONTEXTS.draftPending, pending);
   }
 
   #refresh(uri: vscode.Uri): void {

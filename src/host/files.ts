@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, relative, sep } from 'node:path';
 import { cancelledError } from '../core';
@@ -17,9 +18,13 @@ export interface LeftOut {
   reason: string;
 }
 
+/** A file whose text may not be what its author wrote, and why. */
+export type Doubt = LeftOut;
+
 export interface FilesRead {
   sources: ReadFile[];
   leftOut: LeftOut[];
+  doubts: Doubt[];
 }
 
 export interface ReadOptions {
@@ -33,6 +38,8 @@ export interface ReadOptions {
 }
 
 export const LIMITS = { files: 500, bytes: 5_000_000 };
+/** Of a longer log only the end is read, or nothing: strings have a longest length. Bytes. */
+export const MOST_LOG = 256_000_000;
 
 /** Files, and those in folders and below, as text. Only cancelling rejects: what cannot be read is left out. */
 export async function readFiles(
@@ -44,7 +51,8 @@ export async function readFiles(
   );
   const reading = new Reading(options, roots);
   for (const path of paths) await reading.take(path, true);
-  return { sources: reading.sources, leftOut: reading.leftOut };
+  const { sources, leftOut, doubts } = reading;
+  return { sources, leftOut, doubts };
 }
 
 interface Root {
@@ -56,6 +64,7 @@ interface Root {
 class Reading {
   readonly sources: ReadFile[] = [];
   readonly leftOut: LeftOut[] = [];
+  readonly doubts: Doubt[] = [];
   /** Links may lead to one place in several ways, and in circles. */
   readonly #seen = new Set<string>();
   #bytes = 0;
@@ -110,13 +119,17 @@ class Reading {
     const room = bytes - this.#bytes;
     const tooMuch = `more than ${megabytes(bytes)} in all`;
     if (unsaved === undefined && size > room) return skip(tooMuch);
-    const read = unsaved ?? textOf((await readEnd(real, room)).bytes);
+    // It may have grown since it was measured: its end alone would pass for the whole.
+    const file = unsaved === undefined ? await readEnd(real, room) : undefined;
+    if (file?.cut) return skip(tooMuch);
+    const read: Decoded | undefined = file ? textOf(file.bytes) : { text: unsaved ?? '' };
     if (read === undefined) return skip('not text');
-    if (read.trim() === '') return skip('empty');
-    const length = Buffer.byteLength(read);
+    if (read.text.trim() === '') return skip('empty');
+    const length = Buffer.byteLength(read.text);
     if (length > room) return skip(tooMuch);
     this.#bytes += length;
-    this.sources.push({ name, text: read, path });
+    this.sources.push({ name, text: read.text, path });
+    if (read.doubt) this.doubts.push({ name, reason: read.doubt });
     this.options.onFile?.(name, this.sources.length);
   }
 
@@ -138,12 +151,38 @@ export function isInside(path: string, folder: string): boolean {
 /** Names of what is hidden or installed. */
 const PASSED_BY = /^(\.|node_modules$)/;
 
-/** What bytes say as text; undefined: they are none. */
-export function textOf(bytes: Buffer): string | undefined {
-  const encoding = UTF_16[bytes.subarray(0, 2).toString('hex')];
-  if (!encoding && bytes.includes(0)) return undefined;
-  return new TextDecoder(encoding ?? 'utf-8').decode(bytes);
+/** What bytes say. */
+export interface Decoded {
+  text: string;
+  /** Why that may not be what their author wrote. */
+  doubt?: string;
 }
+
+/** What bytes say as text; undefined: they are none. */
+export function textOf(bytes: Buffer): Decoded | undefined {
+  const utf16 = UTF_16[bytes.subarray(0, 2).toString('hex')];
+  if (!utf16 && bytes.includes(0)) return undefined;
+  const text = new TextDecoder(utf16 ?? 'utf-8').decode(bytes);
+  if (utf16 || isUtf8(bytes)) return { text };
+  const bad = text.match(/\uFFFD/g)?.length ?? 0;
+  const good = text.match(/[^\0-\x7F\uFFFD]/g)?.length ?? 0;
+  if (good > bad) return { text, doubt: 'Shown as \uFFFD where bytes are not UTF-8' };
+  const western = westernOf(bytes);
+  return CONTROL.test(western)
+    ? undefined
+    : { text: western, doubt: 'Not UTF-8, and read as Windows-1252' };
+}
+
+/** What no text has. Terminals have others: bell, backspace, escape. */
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x06\x0E-\x1A\x1C-\x1F]/;
+
+/** Windows-1252. Some versions of Node take it for Latin-1, which has no characters here. */
+function westernOf(bytes: Buffer): string {
+  return bytes.toString('latin1').replace(/[\x80-\x9F]/g, (c) => C1[c.charCodeAt(0) - 0x80] ?? c);
+}
+
+const C1 = '€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8DŽ\x8F\x90‘’“”•–—˜™š›œ\x9DžŸ';
 
 /** By their byte order marks. */
 const UTF_16: Record<string, string> = { fffe: 'utf-16le', feff: 'utf-16be' };
@@ -184,12 +223,20 @@ export function someNames(names: readonly string[]): string {
   return `${told.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en-US')} more` : ''}`;
 }
 
-/** What was left out, in one sentence for each reason. */
-export function leftOutLines(leftOut: readonly LeftOut[]): string[] {
-  return [...new Set(leftOut.map(({ reason }) => reason))].map((reason) => {
-    const names = leftOut.filter((one) => one.reason === reason).map(({ name }) => name);
-    return `Left out (${reason}): ${someNames(names)}.`;
-  });
+/** What was left out or may be misread, in one sentence for each reason. */
+export function readingNotes({ leftOut, doubts }: Omit<FilesRead, 'sources'>): string[] {
+  return [
+    ...byReason(leftOut).map(([reason, names]) => `Left out (${reason}): ${someNames(names)}.`),
+    ...byReason(doubts).map(([reason, names]) => `${reason}: ${someNames(names)}.`),
+  ];
+}
+
+/** Each reason once, with the names of its files. */
+function byReason(files: readonly LeftOut[]): [reason: string, names: string[]][] {
+  return [...new Set(files.map(({ reason }) => reason))].map((reason) => [
+    reason,
+    files.filter((one) => one.reason === reason).map(({ name }) => name),
+  ]);
 }
 
 /** `5 MB`. */

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { type ErrorAction, InternError } from '../core';
+import { plain } from './plain';
 import { CONFIG_SECTION, SETTINGS } from './ids';
 
 /** As much of the Git extension's API, version 1, as is used here. */
@@ -40,6 +41,7 @@ export interface Change {
   notes: string[];
 }
 
+const GIT = 'vscode.git';
 const UNTRACKED = 7;
 const MOST_COMMITS = 20;
 const STYLE_SUBJECTS = 10;
@@ -49,14 +51,22 @@ const SHOW_CHANGES: ErrorAction = {
   title: 'Show Source Control',
 };
 
+/** What a menu of source control tells a command: a repository, or a group of what is changed in it. */
+interface Clicked {
+  rootUri?: unknown;
+  id?: unknown;
+  resourceStates?: readonly { resourceUri?: unknown }[];
+}
+
 /**
  * The repository of a view of source control, or that of the active file, or the only one, or one that a person
  * chooses. Undefined when they choose none.
  */
 export async function chooseRepository(clicked?: unknown): Promise<Repository | undefined> {
   const git = await gitApi();
-  const root = (clicked as { rootUri?: unknown } | undefined)?.rootUri;
-  const near = root instanceof vscode.Uri ? root : vscode.window.activeTextEditor?.document.uri;
+  const { rootUri, resourceStates } = (clicked ?? {}) as Clicked;
+  const given = rootUri ?? resourceStates?.[0]?.resourceUri;
+  const near = given instanceof vscode.Uri ? given : vscode.window.activeTextEditor?.document.uri;
   const found = near && git.getRepository(near);
   if (found) return found;
   const [only, ...others] = git.repositories;
@@ -74,14 +84,24 @@ export async function chooseRepository(clicked?: unknown): Promise<Repository | 
   if (others.length === 0) return only;
   const chosen = await vscode.window.showQuickPick(
     git.repositories.map((repository) => ({
-      label: nameOf(repository),
-      description: repository.state.HEAD?.name,
-      detail: repository.rootUri.fsPath,
+      label: plain(nameOf(repository)),
+      description: plain(repository.state.HEAD?.name ?? ''),
+      detail: plain(repository.rootUri.fsPath),
       repository,
     })),
     { title: 'Repository' },
   );
   return chosen?.repository;
+}
+
+/** Those that are open already: nothing is started for it. */
+export function openRepositoryCount(): number {
+  const extension = vscode.extensions.getExtension<GitExtension>(GIT);
+  try {
+    return extension?.isActive ? extension.exports.getAPI(1).repositories.length : 0;
+  } catch {
+    return 0;
+  }
 }
 
 export function nameOf({ rootUri }: Repository): string {
@@ -135,11 +155,15 @@ async function nothingChanged(repository: Repository): Promise<InternError> {
   });
 }
 
-/** Asks which change, and gets it. Undefined when a person chooses none. */
+/** Asks which change, unless a group was clicked, and gets it. Undefined when a person chooses none. */
 export async function chooseChange(
   repository: Repository,
   title: string,
+  clicked?: unknown,
 ): Promise<Change | undefined> {
+  const { id } = (clicked ?? {}) as Clicked;
+  if (id === 'index') return stagedOrOffer(repository);
+  if (id === 'workingTree') return workingTreeOrFail(repository);
   await repository.status();
   const { indexChanges, workingTreeChanges } = repository.state;
   const tracked = workingTreeChanges.filter(({ status }) => status !== UNTRACKED);
@@ -183,13 +207,13 @@ async function chooseRange(repository: Repository): Promise<Change | undefined> 
     { label: 'Branches and Tags', kind: vscode.QuickPickItemKind.Separator },
     ...refs.flatMap(({ name, commit }) =>
       name && name !== current
-        ? [{ label: name, description: commit?.slice(0, 8), revision: name }]
+        ? [{ label: plain(name), description: commit?.slice(0, 8), revision: name }]
         : [],
     ),
     { label: 'Commits', kind: vscode.QuickPickItemKind.Separator },
     ...commits.map(({ hash, message }) => ({
       label: hash.slice(0, 8),
-      description: subjectOf(message),
+      description: plain(subjectOf(message)),
       revision: hash,
     })),
   ];
@@ -234,7 +258,7 @@ function files(count: number): string {
 }
 
 async function gitApi(): Promise<GitApi> {
-  const extension = vscode.extensions.getExtension<GitExtension>('vscode.git');
+  const extension = vscode.extensions.getExtension<GitExtension>(GIT);
   if (!extension) {
     throw unavailable('The Git extension is missing or switched off.', {
       kind: 'run_command',

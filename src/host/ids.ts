@@ -1,3 +1,5 @@
+import type { JobName } from '../core';
+
 /** Everything that package.json contributes and code refers to, once. A test holds the two together. */
 
 export const EXTENSION_ID = 'ollama-intern.ollama-intern';
@@ -15,8 +17,15 @@ export const COMMANDS = {
   triageSelection: 'ollamaIntern.triageSelection',
   triageFile: 'ollamaIntern.triageFile',
   triageTerminal: 'ollamaIntern.triageTerminal',
+  askSelection: 'ollamaIntern.askSelection',
   triageOutput: 'ollamaIntern.triageOutput',
   askFiles: 'ollamaIntern.askFiles',
+  summarizeFiles: 'ollamaIntern.summarizeFiles',
+  embedSelection: 'ollamaIntern.embedSelection',
+  searchByMeaning: 'ollamaIntern.searchByMeaning',
+  explainProblem: 'ollamaIntern.explainProblem',
+  draftFix: 'ollamaIntern.draftFix',
+  runJob: 'ollamaIntern.runJob',
   acceptDraft: 'ollamaIntern.acceptDraft',
   discardDraft: 'ollamaIntern.discardDraft',
   retryDraft: 'ollamaIntern.retryDraft',
@@ -60,6 +69,36 @@ export const COMMANDS = {
 } as const;
 export type CommandId = (typeof COMMANDS)[keyof typeof COMMANDS];
 
+/** The job that a command runs, if it runs one. */
+export const COMMAND_JOBS: Partial<Record<CommandId, JobName>> = {
+  [COMMANDS.summarizeSelection]: 'summarize_fast',
+  [COMMANDS.summarizeFile]: 'summarize_deep',
+  [COMMANDS.draftFromSelection]: 'draft',
+  [COMMANDS.classifySelection]: 'classify',
+  [COMMANDS.classifyFiles]: 'classify',
+  [COMMANDS.extractFromSelection]: 'extract',
+  [COMMANDS.extractFromFile]: 'extract',
+  [COMMANDS.triageSelection]: 'triage_logs',
+  [COMMANDS.triageFile]: 'triage_logs',
+  [COMMANDS.triageTerminal]: 'triage_logs',
+  [COMMANDS.triageOutput]: 'triage_logs',
+  [COMMANDS.askSelection]: 'chat',
+  [COMMANDS.answerHere]: 'chat',
+  [COMMANDS.askFiles]: 'research',
+  [COMMANDS.embedSelection]: 'embed',
+  [COMMANDS.searchByMeaning]: 'embed_search',
+  [COMMANDS.explainProblem]: 'chat',
+  [COMMANDS.draftFix]: 'draft',
+  [COMMANDS.writeCommitMessage]: 'commit_message',
+  [COMMANDS.reviewChanges]: 'code_review',
+  [COMMANDS.changeBrief]: 'change_brief',
+  [COMMANDS.incidentBrief]: 'incident_brief',
+  [COMMANDS.repositoryBrief]: 'repo_brief',
+  [COMMANDS.changePack]: 'change_pack',
+  [COMMANDS.incidentPack]: 'incident_pack',
+  [COMMANDS.repositoryPack]: 'repo_pack',
+};
+
 /** Keys below `ollamaIntern.`. */
 export const SETTINGS = {
   host: 'host',
@@ -97,6 +136,7 @@ export const SETTINGS = {
   caFile: 'network.caFile',
   headers: 'network.headers',
   commitConventional: 'commit.conventional',
+  draftCheckSyntax: 'draft.checkSyntax',
   artifactFolder: 'artifactFolder',
   languageModelsInstalled: 'languageModels.installed',
   codeActions: 'codeActions',
@@ -105,9 +145,10 @@ export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 
-/** `@intern` in chat. */
 /** Before the names of the tools. */
 export const TOOL_PREFIX = 'ollama_intern_';
+
+/** `@intern` in chat. */
 export const CHAT_PARTICIPANT = 'ollama-intern.intern';
 
 /** The vendor of the models in the editor's picker. */

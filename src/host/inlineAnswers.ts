@@ -12,6 +12,7 @@ import {
 import { errorText, showError } from './actions';
 import { acceptHint, asLines, asReplacement, type Part, partsOf } from './answerText';
 import { orError } from './errors';
+import { setContext } from './contexts';
 import { COMMANDS, CONTEXTS } from './ids';
 import { envelopeLines } from './jobRunner';
 import { Disposer } from './lifecycle';
@@ -279,14 +280,9 @@ export class InlineAnswers implements vscode.Disposable {
     const all = [...this.#answers.values()];
     const ready = all.filter(({ state }) => state === 'ready');
     // Addresses as such, not as text: in a remote window the editor has other ones.
-    const set = (context: string, answers: InlineAnswer[]): void =>
-      void vscode.commands.executeCommand(
-        'setContext',
-        context,
-        answers.map(({ thread }) => thread.uri),
-      );
-    set(CONTEXTS.answersShown, all);
-    set(CONTEXTS.answersReady, ready);
+    const addresses = (answers: InlineAnswer[]) => answers.map(({ thread }) => thread.uri);
+    setContext(CONTEXTS.answersShown, addresses(all));
+    setContext(CONTEXTS.answersReady, addresses(ready));
   }
 }
 

@@ -1,8 +1,6 @@
-import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import {
   clip,
-  counted,
   type Envelope,
   type ErrorAction,
   type InputOf,
@@ -16,15 +14,19 @@ import {
   type Settled,
   type Shape,
   toInternError,
-  type Typed,
 } from '../core';
 import { errorText, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
+import { registerEmbedCommands } from './embedCommands';
 import { withRemedies } from './errors';
-import { type FilesRead, leftOutLines, LIMITS, megabytes, readEnd, textOf } from './files';
+import { LIMITS, megabytes, MOST_LOG, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
-import { cancellable, envelopeLines, runWithProgress } from './jobRunner';
+import { InputBoxes } from './inputBoxes';
+import { readQuestion } from './jobInputs';
+import { openJson, openJsonAnswer } from './json';
+import { runWithProgress } from './jobRunner';
+import { plain } from './plain';
 import {
   baseName,
   cannotRead,
@@ -32,14 +34,14 @@ import {
   fileUri,
   isEmpty,
   notText,
-  readWorkspace,
+  outputEditor,
   selectedSource,
+  selectionOrFile,
   selectedSources,
   type Source,
 } from './sources';
+import { chosenUris, markedUris, readChosen, uriOf } from './workspaceFiles';
 
-/** Of a longer log only the end is read: strings have a longest length. Bytes. */
-const MOST_LOG = 256_000_000;
 /** Of the words that a selection is told apart by. Characters. */
 const NAME = 40;
 
@@ -56,8 +58,7 @@ const TRIAGE_FILE: ErrorAction = {
 
 /** The commands of the jobs that ask for something first, or read more than a text in an editor. */
 export class JobCommands {
-  /** What was typed last, by what it was asked for. */
-  readonly #typed = new Map<string, string>();
+  readonly #boxes = new InputBoxes();
 
   constructor(
     private readonly intern: Intern,
@@ -85,11 +86,14 @@ export class JobCommands {
           : this.#triage(await logSource(fileUri(uriOf(clicked))));
       },
       [COMMANDS.triageTerminal]: async () => this.#triage(await terminalSource()),
+      [COMMANDS.askSelection]: async () => this.#askSource(await selectionOrFile()),
       [COMMANDS.triageOutput]: async () => this.#triage(outputSource()),
       [COMMANDS.askFiles]: (clicked?: unknown, all?: unknown) =>
         this.#ask(chosenUris(clicked, all)),
+      [COMMANDS.summarizeFiles]: (clicked?: unknown, all?: unknown) =>
+        this.#summarize(chosenUris(clicked, all)),
     };
-    return Object.entries(handlers).map(([id, handler]) =>
+    const registered = Object.entries(handlers).map(([id, handler]) =>
       vscode.commands.registerCommand(id, async (...args: never[]) => {
         try {
           await handler(...args);
@@ -98,12 +102,14 @@ export class JobCommands {
         }
       }),
     );
+    return [...registered, ...registerEmbedCommands(this.intern, this.answers, this.#boxes)];
   }
 
   /** Each selection on its own. */
   async #classifySelection(): Promise<void> {
     const sources = selectedSources([]);
     const [{ text, name }] = sources;
+    const notes = [...new Set(sources.flatMap((one) => one.notes))];
     const labels = await this.#askLabels('Classify Selection');
     if (!labels) return;
     if (sources.length === 1) {
@@ -113,6 +119,7 @@ export class JobCommands {
         title: `Label of ${name}, selection`,
         progress: `Classifying the selection in ${name}`,
         task: 'Classify',
+        notes,
       });
       return;
     }
@@ -120,7 +127,7 @@ export class JobCommands {
       name: `line ${one.range.start.line + 1}, ${clip(one.text.trim().replace(/\s+/g, ' '), NAME)}`,
       input: { text: one.text, labels, source: name },
     }));
-    await this.#classifyItems(items, 'selection', name);
+    await this.#classifyItems(items, 'selection', name, notes);
   }
 
   async #classifyFiles(chosen: vscode.Uri[]): Promise<void> {
@@ -153,7 +160,7 @@ export class JobCommands {
   }
 
   #askLabels(title: string, notes: readonly string[] = []): Promise<Labels | undefined> {
-    return this.#askFor('Labels', readLabels, {
+    return this.#boxes.ask('Labels', readLabels, {
       title,
       prompt: ['Labels with commas between them; what one means may follow a colon', ...notes].join(
         '. ',
@@ -162,7 +169,7 @@ export class JobCommands {
     });
   }
 
-  async #extract({ text, name, range }: Source): Promise<void> {
+  async #extract({ text, name, range, notes }: Source): Promise<void> {
     const schema = await this.#askSchema();
     if (!schema) return;
     const where = range ? `${name}, selection` : name;
@@ -172,6 +179,7 @@ export class JobCommands {
       title: `Data from ${where}`,
       progress: `Extracting data from ${where}`,
       task: 'Extract',
+      notes,
     });
   }
 
@@ -184,10 +192,7 @@ export class JobCommands {
         onDelta: () => undefined,
       });
       if (!envelope.result.ok) return await this.answers.present(request, envelope);
-      await openJson(envelope.result.data);
-      // JSON has no room for a line under it.
-      const [, ...notes] = envelopeLines(envelope);
-      if (notes.length > 0) void vscode.window.showWarningMessage(notes.join(' '));
+      await openJsonAnswer(JSON.stringify(envelope.result.data, null, 2), envelope, request.notes);
     } catch (thrown) {
       if ((await showError(toInternError(thrown), request.task)) === 'retry') {
         await this.#runExtract(request);
@@ -212,15 +217,16 @@ export class JobCommands {
           if (!batch.entries.some(({ settled }) => settled?.ok)) throw thrown;
         },
       );
-      await openJson([
+      const data = [
         ...batch.entries.map(({ name, settled }) => ({ source: name, ...dataOf(settled) })),
         ...leftOut.map(({ name, reason }) => ({
           source: name,
           problems: [`Left out: ${reason}.`],
         })),
-      ]);
+      ];
+      await openJson(JSON.stringify(data, null, 2));
       const said = [...batch.cautions, ...notes];
-      if (said.length > 0) void vscode.window.showWarningMessage(said.join(' '));
+      if (said.length > 0) void vscode.window.showWarningMessage(plain(said.join(' ')));
       if (batch.failure) throw batch.failure;
     });
   }
@@ -231,12 +237,12 @@ export class JobCommands {
     });
     switch (chosen?.origin) {
       case 'schema':
-        return this.#askFor('JSON Schema', readSchema, {
+        return this.#boxes.ask('JSON Schema', readSchema, {
           title: chosen.label,
           placeHolder: '{"type": "object", "properties": {"name": {"type": "string"}}}',
         });
       case 'example':
-        return this.#askFor('Example', readExample, {
+        return this.#boxes.ask('Example', readExample, {
           title: chosen.label,
           placeHolder: '{"name": "Ada", "born": 1815}',
         });
@@ -245,33 +251,6 @@ export class JobCommands {
       case undefined:
         return undefined;
     }
-  }
-
-  /** Asks until what is typed can be used; what is wrong with it stands under it, and the next time it is still there. */
-  async #askFor<T>(
-    what: string,
-    read: (text: string) => Typed<T>,
-    options: vscode.InputBoxOptions,
-  ): Promise<T | undefined> {
-    const text = await vscode.window.showInputBox({
-      ...options,
-      value: this.#typed.get(what),
-      ignoreFocusOut: true,
-      validateInput: (typed) => {
-        // Nothing is wrong yet with a box that nobody has typed in.
-        const found = typed.trim() === '' ? undefined : read(typed);
-        return found && 'problem' in found ? found.problem : undefined;
-      },
-    });
-    if (text === undefined) return undefined;
-    this.#typed.set(what, text);
-    const found = read(text);
-    if ('value' in found) return found.value;
-    throw new InternError({
-      code: 'bad_input',
-      message: found.problem,
-      hint: 'Run the command again: what you typed is still there.',
-    });
   }
 
   async #triage({ text, name, range, notes }: LogSource): Promise<void> {
@@ -283,6 +262,25 @@ export class JobCommands {
       progress: `Triaging ${where}`,
       task: 'Triage',
       notes,
+    });
+  }
+
+  async #askSource({ text, name, range }: Source): Promise<void> {
+    const where = range ? `${name}, selection` : name;
+    const question = await this.#boxes.ask('Question', readQuestion, {
+      title: `Ask About ${where}`,
+      placeHolder: 'Why is this done in two steps?',
+    });
+    if (question === undefined) return;
+    await this.answers.start({
+      job: 'chat',
+      input: {
+        messages: [{ role: 'user', content: question }],
+        context: [{ name: where, text }],
+      },
+      title: `Answer about ${where}`,
+      progress: `Asking about ${where}`,
+      task: 'Ask About',
     });
   }
 
@@ -304,7 +302,7 @@ export class JobCommands {
 
   async #ask(chosen: vscode.Uri[]): Promise<void> {
     const { sources, notes, about } = await readChosen(chosen);
-    const question = await this.#askFor('Question', readQuestion, {
+    const question = await this.#boxes.ask('Question', readQuestion, {
       title: `Ask About ${about}`,
       prompt: notes.join(' '),
       placeHolder: 'Where are calls cancelled?',
@@ -320,6 +318,18 @@ export class JobCommands {
       notes,
     });
   }
+
+  async #summarize(chosen: vscode.Uri[]): Promise<void> {
+    const { sources, notes, about } = await readChosen(chosen);
+    await this.answers.start({
+      job: 'summarize_deep',
+      input: { sources },
+      title: `Summary of ${about}`,
+      progress: `Summarizing ${about}`,
+      task: 'Summarize',
+      notes,
+    });
+  }
 }
 
 /** Data, or why there is none. */
@@ -330,14 +340,6 @@ function dataOf(
   if (!settled.ok) return { problems: [errorText(settled.error)] };
   const { ok, data, problems } = settled.value.result;
   return ok ? { data } : { problems };
-}
-
-async function openJson(data: unknown): Promise<void> {
-  const document = await vscode.workspace.openTextDocument({
-    language: 'json',
-    content: `${JSON.stringify(data, null, 2)}\n`,
-  });
-  await vscode.window.showTextDocument(document, vscode.ViewColumn.Beside);
 }
 
 const SCHEMA_ORIGINS = [
@@ -353,10 +355,6 @@ const SCHEMA_ORIGINS = [
     origin: 'example',
   },
 ] as const;
-
-function readQuestion(text: string): Typed<string> {
-  return /\S/.test(text) ? { value: text } : { problem: 'There is no question.' };
-}
 
 async function schemaFile(): Promise<Shape | undefined> {
   const [uri] =
@@ -378,7 +376,7 @@ async function schemaFile(): Promise<Shape | undefined> {
 }
 
 /** A log need not be in an editor. */
-type LogSource = Pick<Source, 'text' | 'name' | 'range'> & { notes?: readonly string[] };
+type LogSource = Pick<Source, 'text' | 'name' | 'range' | 'notes'>;
 
 /** A log of any size: the editor opens files up to 50 MB only, so others are read from the disk. */
 async function logSource(uri: vscode.Uri): Promise<LogSource> {
@@ -390,11 +388,17 @@ async function logSource(uri: vscode.Uri): Promise<LogSource> {
   const { bytes, cut } = await readEnd(uri.fsPath, MOST_LOG).catch((cause: unknown) => {
     throw cannotRead(name, cause);
   });
-  const text = textOf(bytes);
-  if (text === undefined) throw notText(name);
-  if (text.trim() === '') throw isEmpty(name);
-  const note = `Only the last ${megabytes(MOST_LOG)} of ${name} were read; the numbers count lines from there.`;
-  return { text, name, notes: cut ? [note] : [] };
+  const read = textOf(bytes);
+  if (read === undefined) throw notText(name);
+  if (read.text.trim() === '') throw isEmpty(name);
+  const doubts = read.doubt ? [{ name, reason: read.doubt }] : [];
+  const notes = readingNotes({ leftOut: [], doubts });
+  if (cut) {
+    notes.push(
+      `Only the last ${megabytes(MOST_LOG)} of ${name} were read; the numbers count lines from there.`,
+    );
+  }
+  return { text: read.text, name, notes };
 }
 
 /** What is selected in the terminal. There is no other way to it than the clipboard, which gets its text back. */
@@ -410,7 +414,7 @@ async function terminalSource(): Promise<LogSource> {
   } finally {
     if ((await clipboard.readText()) !== before) await clipboard.writeText(before);
   }
-  if (text.trim() !== '') return { text, name: 'the terminal' };
+  if (text.trim() !== '') return { text, name: 'the terminal', notes: [] };
   throw new InternError({
     code: 'bad_input',
     message: 'No text is selected in the terminal.',
@@ -420,12 +424,8 @@ async function terminalSource(): Promise<LogSource> {
 
 /** The text that the Output panel shows, whatever it hides by a filter. */
 function outputSource(): LogSource {
-  // In the panel an editor has no column; in a tab it has, and then it is a file like others.
-  const editor = vscode.window.visibleTextEditors.find(
-    ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
-  );
-  const text = editor?.document.getText() ?? '';
-  if (text.trim() !== '') return { text, name: 'the output' };
+  const text = outputEditor()?.document.getText() ?? '';
+  if (text.trim() !== '') return { text, name: 'the output', notes: [] };
   throw new InternError({
     code: 'bad_input',
     message: 'The Output panel shows nothing.',
@@ -434,66 +434,4 @@ function outputSource(): LogSource {
       { kind: 'run_command', command: 'workbench.panel.output.focus', title: 'Open Output' },
     ],
   });
-}
-
-interface Chosen extends FilesRead {
-  /** What was left out, under the answer. */
-  notes: string[];
-  /** For titles: a name, or how many. */
-  about: string;
-}
-
-/** Files and folders of the workspace as texts, at least one. */
-async function readChosen(uris: readonly vscode.Uri[], limits = LIMITS): Promise<Chosen> {
-  const { sources, leftOut } = await readWorkspaceFiles(uris, limits);
-  const notes = leftOutLines(leftOut);
-  const [first] = sources;
-  if (!first) {
-    throw new InternError({
-      code: 'bad_input',
-      message: 'There is nothing to read.',
-      hint: notes.join(' ') || 'The folder is empty.',
-    });
-  }
-  const about = sources.length === 1 ? posix.basename(first.name) : counted(sources.length, 'file');
-  return { sources, leftOut, notes, about };
-}
-
-async function readWorkspaceFiles(
-  uris: readonly vscode.Uri[],
-  limits: typeof LIMITS,
-): Promise<FilesRead> {
-  const hasFolder = Boolean(vscode.workspace.workspaceFolders?.length);
-  if (!hasFolder || uris.every(({ scheme }) => scheme !== 'file')) {
-    throw new InternError({
-      code: 'bad_input',
-      message: hasFolder ? 'This is not a file in the open folder.' : 'No folder is open.',
-      hint: 'Only files inside the open folder are read.',
-      actions: [
-        { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
-      ],
-    });
-  }
-  return cancellable('Reading files', (signal, progress) =>
-    readWorkspace(uris, {
-      limits,
-      signal,
-      onFile: (name, read) => progress.report({ message: `${read}: ${name}` }),
-    }),
-  );
-}
-
-/** What is marked in the explorer, if the command comes from there. */
-function markedUris(all: unknown): vscode.Uri[] {
-  return Array.isArray(all) ? all.flatMap((one) => uriOf(one) ?? []) : [];
-}
-
-/** What is marked in the explorer, or else the file in the active editor. */
-function chosenUris(clicked: unknown, all: unknown): vscode.Uri[] {
-  const marked = markedUris(all);
-  return marked.length > 0 ? marked : [fileUri(uriOf(clicked))];
-}
-
-function uriOf(given: unknown): vscode.Uri | undefined {
-  return given instanceof vscode.Uri ? given : undefined;
 }

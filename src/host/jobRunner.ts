@@ -10,6 +10,7 @@ import {
   type ResultOf,
 } from '../core';
 import { degradeSentence } from '../shared/degradation';
+import { plain } from './plain';
 
 export interface JobUi {
   /** What is being done, for the progress: `Summarizing main.ts`. */
@@ -31,12 +32,14 @@ export function cancellable<T>(
   signal?: AbortSignal,
 ): Thenable<T> {
   return vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+    { location: vscode.ProgressLocation.Notification, title: plain(title), cancellable: true },
     (progress, token) => {
       const controller = new AbortController();
       token.onCancellationRequested(() => controller.abort());
       const either = signal ? AbortSignal.any([controller.signal, signal]) : controller.signal;
-      return run(either, progress);
+      return run(either, {
+        report: ({ message }) => progress.report({ message: plain(message) }),
+      });
     },
   );
 }

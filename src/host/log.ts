@@ -15,6 +15,7 @@ import {
 } from '../core';
 import { SCHEMES } from './ids';
 import { Disposer } from './lifecycle';
+import { plain } from './plain';
 
 /** What a document shows; it stands in its address, so that a restored window shows the same again. */
 interface Shown {
@@ -34,6 +35,7 @@ interface View {
 
 interface Choice extends vscode.QuickPickItem {
   group?: Group;
+  value?: string;
 }
 
 type Group = 'kinds' | 'jobs' | 'backends' | 'outcomes';
@@ -174,8 +176,8 @@ export class LogDocuments implements vscode.TextDocumentContentProvider, vscode.
     });
     if (!chosen) return undefined;
     const filter: LogFilter = {};
-    for (const { group, label } of chosen) {
-      if (group) filter[group] = [...(filter[group] ?? []), label];
+    for (const { group, value } of chosen) {
+      if (group && value) filter[group] = [...(filter[group] ?? []), value];
     }
     return filter;
   }
@@ -195,10 +197,11 @@ export class LogDocuments implements vscode.TextDocumentContentProvider, vscode.
       const before = this.#filter[group] ?? [];
       const values = new Set([...found[group], ...before].filter((value) => value !== undefined));
       const name = GROUPS[group];
-      const choices = [...values].map((label) => ({
-        label,
+      const choices = [...values].map((value) => ({
+        label: plain(value),
+        value,
         description: name.toLowerCase(),
-        picked: before.includes(label),
+        picked: before.includes(value),
         group,
       }));
       if (choices.length === 0) return [];

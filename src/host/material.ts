@@ -1,7 +1,9 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { InternError } from '../core';
+import { type Decoded, type Doubt, readingNotes, textOf } from './files';
 import { chooseChange, chooseRepository, titleOf } from './git';
+import { plain } from './plain';
 import { pickRepositoryFiles } from './repositoryFiles';
 import { baseName, fileSource, selectedSource } from './sources';
 
@@ -33,8 +35,9 @@ const NOT_SOURCES =
 
 export async function changeMaterial(
   title: string,
+  clicked?: unknown,
 ): Promise<Material<{ diff: string }> | undefined> {
-  const repository = await chooseRepository();
+  const repository = await chooseRepository(clicked);
   const change = repository && (await chooseChange(repository, title));
   return change && { input: { diff: change.diff }, name: titleOf(change), notes: change.notes };
 }
@@ -52,22 +55,25 @@ export async function incidentMaterial(
       ? []
       : await vscode.window.showQuickPick(
           others.map((uri) => ({
-            label: baseName(uri),
-            description: vscode.workspace.asRelativePath(uri),
+            label: plain(baseName(uri)),
+            description: plain(vscode.workspace.asRelativePath(uri)),
+            name: vscode.workspace.asRelativePath(uri),
             uri,
           })),
           { title: 'Files to Read with the Log', canPickMany: true },
         );
   if (!chosen) return undefined;
   const sources: NamedText[] = [];
-  for (const { uri, description } of chosen) {
-    const { text, document } = await fileSource(uri);
-    sources.push({ name: description, text, language: document.languageId });
+  const notes = [...log.notes];
+  for (const { uri, name } of chosen) {
+    const source = await fileSource(uri);
+    sources.push({ name, text: source.text, language: source.document.languageId });
+    notes.push(...source.notes);
   }
   return {
     input: { log_text: log.text, ...(sources.length > 0 && { sources }) },
     name: log.name,
-    notes: [],
+    notes,
   };
 }
 
@@ -94,11 +100,14 @@ export async function repositoryMaterial(): Promise<
   const { picked } = pickRepositoryFiles([...byPath.keys()]);
   const sources: NamedText[] = [];
   const cut: string[] = [];
+  const doubts: Doubt[] = [];
   let left = MOST_OF_ALL;
   for (const path of picked) {
     const uri = byPath.get(path);
-    const text = uri && left > 0 ? await textOf(uri) : undefined;
+    const read = uri && left > 0 ? await decoded(uri) : undefined;
+    const text = read?.text;
     if (!text?.trim()) continue;
+    if (read?.doubt) doubts.push({ name: path, reason: read.doubt });
     const most = Math.min(MOST_OF_FILE, left);
     if (text.length > most) cut.push(path);
     sources.push({ name: path, text: text.slice(0, most) });
@@ -121,6 +130,7 @@ export async function repositoryMaterial(): Promise<
     notes: [
       `Files that were read: ${sources.length}; files that were not: ${more}${others}.`,
       ...(cut.length > 0 ? [`Only the start was read of: ${cut.join(', ')}.`] : []),
+      ...readingNotes({ leftOut: [], doubts }),
     ],
   };
 }
@@ -145,11 +155,10 @@ async function chooseFolder(): Promise<vscode.WorkspaceFolder | undefined> {
 }
 
 /** Undefined for what is no text, or too large to be written by hand. */
-async function textOf(uri: vscode.Uri): Promise<string | undefined> {
+async function decoded(uri: vscode.Uri): Promise<Decoded | undefined> {
   try {
     if ((await vscode.workspace.fs.stat(uri)).size > MOST_BYTES) return undefined;
-    const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
-    return text.includes('\0') ? undefined : text;
+    return textOf(Buffer.from(await vscode.workspace.fs.readFile(uri)));
   } catch {
     return undefined;
   }

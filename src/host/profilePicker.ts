@@ -8,6 +8,7 @@ import {
   TIERS,
 } from '../core';
 import { COMMANDS, CONFIG_SECTION, SETTINGS } from './ids';
+import { plain } from './plain';
 import { adopted, readSettings } from './settings';
 
 interface Item extends vscode.QuickPickItem {
@@ -27,11 +28,13 @@ export async function selectProfile(intern: Intern): Promise<boolean> {
     const active = picker.activeItems[0]?.profile ?? current;
     picker.items = Object.entries(profiles).map(([name, profile]) => ({
       profile: name,
-      label: `${name === current ? '$(check) ' : ''}${name}`,
-      description: profile.label,
-      detail: [modelsOf(profile).join(', '), installedText(profile, installed)]
-        .filter(Boolean)
-        .join(' · '),
+      label: `${name === current ? '$(check) ' : ''}${plain(name)}`,
+      description: plain(profile.label ?? ''),
+      detail: plain(
+        [modelsOf(profile).join(', '), installedText(profile, installed)]
+          .filter(Boolean)
+          .join(' · '),
+      ),
     }));
     picker.activeItems = picker.items.filter((item) => item.profile === active);
   };
@@ -94,7 +97,7 @@ async function offerMissing(intern: Intern, profile: Profile): Promise<void> {
   if (absent.length === 0) return;
   const pull = absent.length === 1 ? `Pull ${absent[0]}` : 'Pull Them';
   const chosen = await vscode.window.showWarningMessage(
-    `This profile needs models that are not installed: ${absent.join(', ')}.`,
+    plain(`This profile needs models that are not installed: ${absent.join(', ')}.`),
     pull,
   );
   if (chosen !== pull) return;

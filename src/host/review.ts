@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { type Finding, parseDiff, pathOf } from '../core';
+import { setContext } from './contexts';
 import type { Change } from './git';
 import { CONTEXTS } from './ids';
 import { Disposer } from './lifecycle';
@@ -93,7 +94,7 @@ export class ReviewDiagnostics implements vscode.Disposable {
 
   #updateContext(): void {
     const isShown = this.#watchers.size > 0;
-    void vscode.commands.executeCommand('setContext', CONTEXTS.reviewShown, isShown);
+    setContext(CONTEXTS.reviewShown, isShown);
   }
 }
 

@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 import { GENERATIVE_TIERS, hostLabel, type Intern, isLoopback, toInternError } from '../core';
 import { errorText } from './actions';
 import { COMMANDS } from './ids';
+import { plain } from './plain';
 
 const WAIT_MS = 20_000;
 const POLL_MS = 500;
@@ -19,6 +20,15 @@ export async function startServer(intern: Intern): Promise<boolean> {
     return false;
   }
   if (await answers(intern)) return true;
+  if (!vscode.workspace.isTrusted) {
+    const manage = 'Manage Workspace Trust';
+    const chosen = await vscode.window.showWarningMessage(
+      'Programs are not started in a folder that you do not trust. Trust it, or start Ollama yourself.',
+      manage,
+    );
+    if (chosen) await vscode.commands.executeCommand('workbench.trust.manage');
+    return false;
+  }
   if (!(await findOnPath('ollama'))) {
     const page = 'Open Download Page';
     const chosen = await vscode.window.showErrorMessage(
@@ -124,7 +134,7 @@ export async function pullModel(intern: Intern, name?: string): Promise<boolean>
         return intern.models.pull(
           model,
           ({ status, completed, total }) =>
-            progress.report({ message: total ? amount(completed ?? 0, total) : status }),
+            progress.report({ message: total ? amount(completed ?? 0, total) : plain(status) }),
           controller.signal,
         );
       },
@@ -134,7 +144,7 @@ export async function pullModel(intern: Intern, name?: string): Promise<boolean>
   } catch (thrown) {
     const error = toInternError(thrown);
     if (error.code !== 'cancelled')
-      void vscode.window.showErrorMessage(`${model} was not pulled. ${errorText(error)}`);
+      void vscode.window.showErrorMessage(plain(`${model} was not pulled. ${errorText(error)}`));
     return false;
   }
 }

@@ -18,6 +18,8 @@ export interface Source {
   name: string;
   /** Set for a selection. */
   range?: vscode.Range;
+  /** What a person should know about it. */
+  notes: string[];
 }
 
 export type SelectedSource = Source & { range: vscode.Range };
@@ -35,7 +37,8 @@ const SUMMARIZE_FILE: ErrorAction = {
 export function selectedSource(actions = [SUMMARIZE_FILE]): Source {
   const sources = selectedSources(actions);
   const [first] = sources;
-  return { ...first, text: sources.map(({ text }) => text).join('\n') };
+  const text = sources.map((one) => one.text).join('\n');
+  return { ...first, text, notes: doubtsAbout(first.document, first.name, text) };
 }
 
 /** The selections of the active editor that are not blank, in order. */
@@ -51,12 +54,11 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
   }
   const { document } = editor;
   const name = baseName(document.uri);
-  const ranges = editor.selections
-    .filter((s) => !s.isEmpty)
-    .toSorted((a, b) => a.start.compareTo(b.start));
+  const ranges = selectedRanges(editor);
   const [first, ...others] = ranges
-    .map((range) => ({ document, text: document.getText(range), name, range }))
-    .filter(({ text }) => text.trim() !== '');
+    .map((range) => ({ range, text: document.getText(range) }))
+    .filter(({ text }) => text.trim() !== '')
+    .map((one) => ({ ...one, document, name, notes: doubtsAbout(document, name, one.text) }));
   if (first) return [first, ...others];
   throw new InternError({
     code: 'bad_input',
@@ -64,6 +66,13 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
     hint: `Select the text in ${name} first.`,
     actions,
   });
+}
+
+/** What is selected, from top to bottom. */
+export function selectedRanges({ selections }: vscode.TextEditor): vscode.Selection[] {
+  return selections
+    .filter(({ isEmpty }) => !isEmpty)
+    .toSorted((a, b) => a.start.compareTo(b.start));
 }
 
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
@@ -74,12 +83,26 @@ export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   const text = document.getText();
   if (text.includes('\0')) throw notText(name);
   if (text.trim() === '') throw isEmpty(name);
-  return { document, text, name };
+  return { document, text, name, notes: doubtsAbout(document, name, text) };
+}
+
+/** The editor shows bytes that its encoding does not know as U+FFFD, and so would a model get them. */
+function doubtsAbout({ encoding }: vscode.TextDocument, name: string, text: string): string[] {
+  if (!text.includes('\uFFFD')) return [];
+  return [
+    `Characters of ${name} that are not ${encoding} were read as \uFFFD. Reopen it with its encoding to have them read.`,
+  ];
+}
+
+/** The selected text of the active editor, or without one the whole file. */
+export async function selectionOrFile(): Promise<Source> {
+  const editor = vscode.window.activeTextEditor;
+  return editor && selectedRanges(editor).length > 0 ? selectedSource([]) : fileSource();
 }
 
 /** The file that was clicked, or the one in the active editor. */
 export function fileUri(clicked?: vscode.Uri): vscode.Uri {
-  const uri = clicked ?? vscode.window.activeTextEditor?.document.uri ?? activeTabUri();
+  const uri = clicked ?? activeUri();
   if (uri) return uri;
   throw new InternError({
     code: 'bad_input',
@@ -147,12 +170,21 @@ export function notText(name: string, cause?: unknown): InternError {
   });
 }
 
-/** Editors for pictures and the like have no text editor, but a tab. */
-function activeTabUri(): vscode.Uri | undefined {
+/** What is in the active editor. Those for pictures and the like are no text editors, but have a tab. */
+export function activeUri(): vscode.Uri | undefined {
+  const editor = vscode.window.activeTextEditor;
+  if (editor) return editor.document.uri;
   const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
   return input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom
     ? input.uri
     : undefined;
+}
+
+/** What the Output panel shows. An editor has no column there; in a tab it has, and then it is a file like others. */
+export function outputEditor(): vscode.TextEditor | undefined {
+  return vscode.window.visibleTextEditors.find(
+    ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
+  );
 }
 
 export function baseName(uri: vscode.Uri): string {

@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import type { Envelope, Intern, InternError } from '../core';
 import { COMMANDS } from './ids';
 import { Disposer } from './lifecycle';
+import { plain } from './plain';
 import { detailsOf, linksOf, type Status, type StatusInput, statusOf } from './status';
 
 /** Failures of the server, not of one request: the status stays on them until a call succeeds. */
@@ -99,7 +100,7 @@ export class StatusBar implements vscode.Disposable {
     };
     const { icon, text, tone, label, retryInMs } = statusOf(input);
     const color = COLORS[tone];
-    this.#item.text = `$(${icon}) ${text}`;
+    this.#item.text = `$(${icon}) ${plain(text)}`;
     this.#item.backgroundColor = color === undefined ? undefined : new vscode.ThemeColor(color);
     this.#item.accessibilityInformation = { label, role: 'button' };
     this.#setTooltip(input);
@@ -131,5 +132,5 @@ export class StatusBar implements vscode.Disposable {
 
 /** Text as it stands. The editor's own way makes every space one at which no line may break. */
 function asMarkdown(text: string): string {
-  return new vscode.MarkdownString().appendText(text).value.replaceAll('&nbsp;', ' ');
+  return new vscode.MarkdownString().appendText(plain(text)).value.replaceAll('&nbsp;', ' ');
 }

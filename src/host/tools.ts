@@ -16,7 +16,7 @@ import {
   toInternError,
 } from '../core';
 import { errorText } from './actions';
-import { leftOutLines, LIMITS, MOST_LOG, someNames } from './files';
+import { LIMITS, MOST_LOG, readingNotes, someNames } from './files';
 import { chooseRepository, currentChange, titleOf } from './git';
 import { TOOL_PREFIX } from './ids';
 import { envelopeLines } from './jobRunner';
@@ -93,7 +93,7 @@ class Tool implements vscode.LanguageModelTool<Given> {
   }
 
   async #read(input: Given, signal: AbortSignal): Promise<Read> {
-    const { files, text } = givenTo(this.offer, input);
+    const { files: paths, text } = givenTo(this.offer, input);
     const { reads } = this.offer;
     if (reads === 'change') {
       if (text) return { sources: [], change: { diff: text }, notes: [] };
@@ -104,12 +104,13 @@ class Tool implements vscode.LanguageModelTool<Given> {
       return { sources: [], change: { diff: change.diff }, notes };
     }
     const own = text === undefined ? [] : [{ name: 'the text', text }];
-    const { sources, leftOut } = await readWorkspace(await Promise.all(files.map(uriOf)), {
+    const read = await readWorkspace(await Promise.all(paths.map(uriOf)), {
       signal,
       limits: reads === 'log' ? { files: 1, bytes: MOST_LOG } : LIMITS,
     });
-    const notes = leftOutLines(leftOut);
-    const all = [...own, ...sources.map(({ name, text: read }) => ({ name, text: read }))];
+    const notes = readingNotes(read);
+    const files = read.sources.map(({ name, text }) => ({ name, text }));
+    const all = [...own, ...files];
     if (all.length > 0) return { sources: all, notes };
     throw new InternError({
       code: 'bad_input',
@@ -158,9 +159,8 @@ async function fitting(
   token: vscode.CancellationToken,
 ): Promise<string> {
   if (!options) return text;
-  const { tokenBudget, countTokens } = options;
-  const room = tokenBudget - (await countTokens(`${origin}\n${CUT}`, token));
-  const tokens = await countTokens(text, token);
+  const room = options.tokenBudget - (await options.countTokens(`${origin}\n${CUT}`, token));
+  const tokens = await options.countTokens(text, token);
   if (tokens <= room) return text;
   const chars = Math.floor((text.length * Math.max(0, room) * MARGIN) / tokens);
   return `${text.slice(0, chars).replace(/[\uD800-\uDBFF]$/, '')}\n\n${CUT}`;

@@ -1,9 +1,15 @@
 import { benchActivation } from './activation';
+import { benchLongInput } from './longInput';
 import { type Figure, print } from './report';
 import { benchRun, benchStream } from './run';
 
 async function main(): Promise<void> {
-  const figures: Figure[] = [...benchActivation(), ...(await benchRun()), ...(await benchStream())];
+  const figures: Figure[] = [
+    ...benchActivation(),
+    ...(await benchRun()),
+    ...(await benchStream()),
+    ...(await benchLongInput()),
+  ];
   print(figures, process.argv.includes('--json'));
 }
 

@@ -7,9 +7,15 @@ export type Shape = 'a chunk a line' | 'one chunk';
 
 /**
  * Answers every chat with the same lines. Their bytes are made beforehand and written in one go, so that what a
- * benchmark measures is the reading. The simulator answers the rest.
+ * benchmark measures is the reading. The simulator answers the rest. An answer comes after `latencyMs`.
  */
-export async function startLineServer(simulator: OllamaServer, lines: string[], shape: Shape) {
+export async function startLineServer(
+  simulator: OllamaServer,
+  lines: string[],
+  shape: Shape,
+  latencyMs = 0,
+) {
+  let chats = 0;
   const chunks = shape === 'one chunk' ? [lines.join('')] : lines;
   const answer = Buffer.from(
     [
@@ -29,8 +35,11 @@ export async function startLineServer(simulator: OllamaServer, lines: string[], 
       const [method, path] = received.split(' ', 2) as [string, string];
       const body = received.slice(headEnd);
       received = '';
-      if (path === '/api/chat') socket.write(answer);
-      else void passOn(method, path, body).then((text) => socket.write(text));
+      if (path === '/api/chat') {
+        chats++;
+        if (latencyMs === 0) socket.write(answer);
+        else setTimeout(() => socket.write(answer), latencyMs);
+      } else void passOn(method, path, body).then((text) => socket.write(text));
     });
   });
   const passOn = async (method: string, path: string, body: string): Promise<string> => {
@@ -41,6 +50,10 @@ export async function startLineServer(simulator: OllamaServer, lines: string[], 
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
+    /** How many chats were answered. */
+    get chats(): number {
+      return chats;
+    },
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     close: () => new Promise((resolve) => server.close(resolve)),
   };

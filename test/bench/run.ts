@@ -95,7 +95,7 @@ export async function benchStream(): Promise<Figure[]> {
 
 const NAMES = { intern: 'intern.run', bare: 'bare undici', ollama: 'ollama client' } as const;
 
-function answerLine(content: string, more: object = { done: false }): string {
+export function answerLine(content: string, more: object = { done: false }): string {
   return `${JSON.stringify({
     model: 'hermes3:8b',
     created_at: '2026-01-01T00:00:00.000000000Z',

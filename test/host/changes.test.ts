@@ -164,6 +164,24 @@ describe('changes', () => {
       await eventually(() => findings().length === 0, 'no finding');
     });
 
+    it('reads the group of changes that was clicked, without asking', async () => {
+      await start({ engine: new FixedEngine({ findings: [] }) });
+      await stageChange();
+      await repository.write({ 'src/calls.ts': `${CHANGED}// not staged\n` });
+      for (const [id, seen] of [
+        ['index', /limit = 3/],
+        ['workingTree', /not staged/],
+      ] as const) {
+        const before = prompts().length;
+        undo();
+        undo = choosing([]);
+        const group = { id, resourceStates: [{ resourceUri: fileUri() }] };
+        await vscode.commands.executeCommand(COMMANDS.reviewChanges, group);
+        assert.match(prompts().slice(before - 1), seen);
+        assert.equal(/not staged/.test(prompts()), id === 'workingTree');
+      }
+    });
+
     it('is cleared by Clear Review', async () => {
       await start({ engine: new FixedEngine({ findings: [FINDING] }) });
       await stageChange();

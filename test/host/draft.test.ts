@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import { COMMANDS, SCHEMES } from '../../src/host/ids';
+import { ComputedEngine } from '../support/ollama/computed';
+import type { EnginePiece, EngineRequest, EngineResult } from '../support/ollama/engine';
 import { eventually, Stage } from './support';
 
 const CODE = `export function double(n: number): number {
@@ -195,4 +197,121 @@ describe('drafts', () => {
     build(edit);
     assert.ok(await vscode.workspace.applyEdit(edit));
   }
+});
+
+/** Writes this, whatever it is asked. */
+class Writer extends ComputedEngine {
+  constructor(private readonly text: string) {
+    super();
+  }
+
+  override async generate(
+    request: EngineRequest,
+    onPiece: (piece: EnginePiece) => void | Promise<void>,
+  ): Promise<EngineResult> {
+    for (const text of this.text.split(/(?<=\n)/)) await onPiece({ kind: 'text', text });
+    return { promptTokens: await this.countPrompt(request), outputTokens: 1, doneReason: 'stop' };
+  }
+}
+
+describe('the syntax of drafts', () => {
+  let stage: Stage;
+
+  afterEach(async () => {
+    await stage.set({ 'draft.checkSyntax': undefined });
+    await stage.dispose();
+  });
+
+  /** A draft of the whole file. */
+  async function drafted(
+    name: string,
+    content: string,
+    draft: string,
+    settings: Record<string, unknown> = {},
+  ): Promise<vscode.Uri> {
+    stage = await Stage.open({ engine: new Writer(draft) });
+    await stage.set(settings);
+    const { document } = await stage.file(name, content, true);
+    stage.typed = 'Write it anew';
+    await vscode.commands.executeCommand(COMMANDS.draftFromSelection);
+    await eventually(() => stage.shown.length > 0, 'the draft');
+    assert.match(stage.shown[0]?.text ?? '', /^Draft ready/);
+    return document.uri;
+  }
+  const warning = () => stage.shown.find(({ kind }) => kind === 'warning');
+  const isShown = () => eventually(warning, () => `a warning: ${JSON.stringify(seen())}`, 15_000);
+  const preview = () =>
+    vscode.workspace.textDocuments.findLast((d) => d.uri.scheme === SCHEMES.draft)?.uri;
+  const errorsOf = (uri: vscode.Uri | undefined) =>
+    uri ? vscode.languages.getDiagnostics(uri).map(({ source, message }) => [source, message]) : [];
+  const seen = () => errorsOf(preview());
+
+  const broken: [language: string, name: string, content: string, draft: string, RegExp][] = [
+    [
+      'TypeScript',
+      'a.ts',
+      CODE,
+      'export function half(n: number {\n  return n / 2;\n}\n',
+      /line 1|Line 1/,
+    ],
+    [
+      'JavaScript',
+      'a.js',
+      'const a = 1;\n',
+      'const a = (1;\n',
+      /Line 1: ',' expected|Line 1: '\)'/,
+    ],
+    ['JSON', 'a.json', '{ "a": 1 }\n', '{\n  "a": 1,,\n  "b": 2\n}\n', /Line 2: Property expected/],
+    [
+      'HTML',
+      'a.html',
+      '<script>var a = 1;</script>\n',
+      '<script>var a = (1;</script>\n',
+      /Line 1: /,
+    ],
+    ['CSS', 'a.css', 'a { color: red; }\n', 'a { color: ; }\n', /Line 1: property value expected/],
+  ];
+  for (const [language, name, content, draft, place] of broken) {
+    it(`is looked at in ${language}, and what is new is told`, async () => {
+      const uri = await drafted(name, content, draft);
+      const { text, buttons } = await isShown();
+      assert.match(text, /^The draft has (an error|\d+ errors) that a\.\w+ does not have\. /);
+      assert.match(text, place);
+      assert.deepEqual(buttons, ['Try Again']);
+      await vscode.commands.executeCommand(COMMANDS.acceptDraft);
+      const document = await vscode.workspace.openTextDocument(uri);
+      assert.equal(document.getText(), draft, 'it can be accepted all the same');
+    });
+  }
+
+  it('is not complained of where the file has the same errors', async () => {
+    await drafted('b.ts', 'const a = ;\nconst b = 2;\n', 'const a = ;\nconst b = 3;\n');
+    await eventually(() => seen().length > 0, 'the errors of the preview', 15_000);
+    await quiet();
+    assert.equal(warning(), undefined);
+  });
+
+  it('is not complained of where it is right, though a preview has no imports', async () => {
+    await drafted('c.ts', CODE, "import { gone } from './gone';\nexport const c: number = gone;\n");
+    await quiet();
+    assert.equal(warning(), undefined);
+  });
+
+  it('is not looked at when nobody wants that', async () => {
+    const settings = { 'draft.checkSyntax': false };
+    await drafted('d.json', '{ "a": 1 }\n', '{ "a": 1,, }\n', settings);
+    await eventually(() => seen().length > 0, 'the errors of the preview', 15_000);
+    await quiet();
+    assert.equal(warning(), undefined);
+  });
+
+  it('is not told of a draft that was accepted before anybody looked', async () => {
+    await drafted('e.json', '{ "a": 1 }\n', '{ "a": 1,, }\n');
+    await vscode.commands.executeCommand(COMMANDS.acceptDraft);
+    await quiet();
+    assert.equal(warning(), undefined);
+  });
+
+  /** Longer than the check waits once it has been told something; the editor has no event for silence. */
+  const quiet = () => new Promise((resolve) => setTimeout(resolve, 2_000));
 });

@@ -157,6 +157,15 @@ describe('what leaves the machine while the cloud is off', () => {
     await withQuickPick(command);
   }
 
+  async function withProblem(command: string): Promise<void> {
+    const { document } = await stage.file('problem.txt', TEXT);
+    const problems = vscode.languages.createDiagnosticCollection('test');
+    problems.set(document.uri, [new vscode.Diagnostic(new vscode.Range(0, 0, 0, 1), 'A problem.')]);
+    await run(command);
+    problems.dispose();
+    assert.ok(stage.server.requests.some(({ path }) => path === '/api/chat'));
+  }
+
   async function withLog(command: string): Promise<void> {
     await stage.api.intern.run('summarize_fast', { text: TEXT });
     await stage.api.intern.flush();
@@ -217,6 +226,26 @@ describe('what leaves the machine while the cloud is off', () => {
       await run(id);
     },
     [COMMANDS.triageTerminal]: run,
+    [COMMANDS.askSelection]: async (id) => {
+      stage.typed = 'What is it about?';
+      await stage.file('selection.txt', TEXT, true);
+      await run(id);
+    },
+    [COMMANDS.embedSelection]: async (id) => {
+      await stage.file('selection.txt', TEXT, true);
+      await run(id);
+    },
+    [COMMANDS.searchByMeaning]: async (id) => {
+      stage.typed = 'sentences';
+      await stage.file('selection.txt', TEXT, true);
+      await run(id);
+    },
+    [COMMANDS.explainProblem]: withProblem,
+    [COMMANDS.draftFix]: async (id) => {
+      stage.typed = 'Correct it';
+      await withProblem(id);
+    },
+    [COMMANDS.runJob]: withQuickPick,
     [COMMANDS.triageOutput]: async (id) => {
       const output = vscode.window.createOutputChannel('egress');
       output.append(TEXT);
@@ -232,6 +261,7 @@ describe('what leaves the machine while the cloud is off', () => {
       stage.typed = 'What is it about?';
       return withWorkspaceFile(id);
     },
+    [COMMANDS.summarizeFiles]: withWorkspaceFile,
     [COMMANDS.draftFromSelection]: withDraft,
     [COMMANDS.acceptDraft]: withDraft,
     [COMMANDS.discardDraft]: withDraft,

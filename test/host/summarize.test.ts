@@ -138,11 +138,58 @@ describe('summaries', () => {
     assert.match((await lastMessage()).text, /gone\.ts cannot be read/);
   });
 
-  it('of a 5 MB file are refused before anything is sent, and offer the first part', async () => {
+  it('of a file longer than the window read all of it, in parts', async () => {
     await start();
-    await stage.file('huge.log', 'The server took 12 ms to answer request 4711.\n'.repeat(112_000));
-    stage.answer = ({ buttons }) => buttons.find((b) => b === 'Summarize the First Part');
+    const lines = Array.from(
+      { length: 3_000 },
+      (_, i) => `Step ${i} waits for its turn in line.\n`,
+    );
+    await stage.file('long.md', lines.join(''));
     await summarizeFile();
+    await eventually(
+      () => /^deep · local/m.test(stage.answerDocument().getText()),
+      () => `the envelope line in: ${stage.answerDocument().getText()}`,
+    );
+    const sent = JSON.stringify(stage.server.requests.map(({ body }) => body as unknown));
+    const read = new Set(sent.match(/Step \d+ waits/g));
+    assert.equal(read.size, 3_000);
+    assert.deepEqual(stage.shown, []);
+  });
+
+  it('of a 2 MB line without an end read all of it, in parts', async function () {
+    this.timeout(120_000);
+    await start();
+    await stage.file('line.json', `[${'"the limiter admits two calls", '.repeat(62_500)}"end"]`);
+    await summarizeFile();
+    await eventually(
+      () => /^deep · local/m.test(stage.answerDocument().getText()),
+      () => `the envelope line in: ${stage.answerDocument().getText()}`,
+      100_000,
+    );
+    assert.ok(stage.server.requests.filter((r) => r.path === '/api/chat').length > 30);
+    assert.doesNotMatch(stage.answerDocument().getText(), /Not read|shortened/);
+    assert.deepEqual(stage.shown, []);
+  });
+
+  it('of a file whose bytes are not of its encoding say so', async () => {
+    await start();
+    await stage.file(
+      'old.txt',
+      Buffer.from('Gr\xfc\xdfe an alle, die in der Schlange warten.', 'latin1'),
+    );
+    await summarizeFile();
+    await eventually(
+      () => /^Characters of old\.txt that are not utf8/m.test(stage.answerDocument().getText()),
+      () => `the note in: ${stage.answerDocument().getText()}`,
+    );
+  });
+
+  it('of a 5 MB selection are refused before anything is sent, and offer the first part', async () => {
+    await start();
+    const text = 'The server took 12 ms to answer request 4711.\n'.repeat(112_000);
+    await stage.file('huge.log', text, true);
+    stage.answer = ({ buttons }) => buttons.find((b) => b === 'Summarize the First Part');
+    await summarizeSelection();
     const message = await lastMessage();
     assert.match(message.text, /too long for hermes3:8b/);
     assert.ok(message.buttons.includes('Open Setting'));

@@ -2,8 +2,20 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIntern, envelopeLine, type Intern, InternError, type Phase } from '../../src/core';
+import {
+  createIntern,
+  type Envelope,
+  envelopeLine,
+  type Intern,
+  InternError,
+  type JobName,
+  JOBS,
+  type Phase,
+  type Settings,
+} from '../../src/core';
 import { findOllama, startEmbedded, type Target } from '../support/target';
+import { INPUTS } from '../unit/inputs';
+import { assertPromised } from '../unit/invariants';
 
 const CODE = `/** Admits two calls at once; the others wait in line, first come first served. */
 export class Limiter {
@@ -27,12 +39,13 @@ describe('the product on a real model', function () {
   let target: Target;
   let intern: Intern;
   let folder: string;
+  const interns: Intern[] = [];
 
   before(async function () {
     const host = process.env['OLLAMA_HOST'];
     const found = host
       ? await findOllama(host)
-      : await startEmbedded(process.env['OLLAMA_INTERN_GGUF']);
+      : await startEmbedded(process.env['OLLAMA_INTERN_GGUF'], { embeds: true });
     if (!found || 'reason' in found) {
       if (host) throw new Error(`No Ollama with a model that writes answers at ${host}.`);
       console.log(`      skipped: ${found && 'reason' in found ? found.reason : 'no model'}`);
@@ -41,22 +54,29 @@ describe('the product on a real model', function () {
     target = found;
     console.log(`      on ${target.description}`);
     folder = await mkdtemp(join(tmpdir(), 'intern-model-'));
-    const { model } = target;
-    intern = createIntern({
-      env: {},
-      settings: {
-        host: target.url,
-        logPath: join(folder, 'log.ndjson'),
-        tiers: { instant: model, workhorse: model, deep: model },
-        // Small enough for any machine that tests run on, with time for one without a GPU.
-        options: { contextWindow: 2048, temperature: 0 },
-        budgets: { instant: 240, workhorse: 240, deep: 240 },
-      },
-    });
+    // Small enough for any machine that tests run on.
+    intern = hire({ contextWindow: 2048 }, 'log.ndjson');
   });
 
+  /** With time for a machine without a GPU. */
+  function hire(options: Settings['options'], log: string): Intern {
+    const { url, model, embedder } = target;
+    const hired = createIntern({
+      env: {},
+      settings: {
+        host: url,
+        logPath: join(folder, log),
+        tiers: { instant: model, workhorse: model, deep: model, embed: embedder },
+        options: { temperature: 0, ...options },
+        budgets: { instant: 240, workhorse: 240, deep: 240, embed: 240 },
+      },
+    });
+    interns.push(hired);
+    return hired;
+  }
+
   after(async () => {
-    await intern?.dispose();
+    for (const hired of interns) await hired.dispose();
     await target?.close();
     if (folder) await rm(folder, { recursive: true, force: true });
   });
@@ -166,4 +186,68 @@ describe('the product on a real model', function () {
     );
     assert.ok(!text.includes('first come first served'));
   });
+
+  describe('does every job of the registry', () => {
+    let worker: Intern;
+
+    before(() => {
+      // Room for the prompts of all jobs. What the answers get is little where a small model writes without end: each
+      // job has to cope with an answer that is cut.
+      const numPredict = target.kind === 'embedded' ? 80 : 1024;
+      worker = hire({ contextWindow: 4096, numPredict }, 'jobs.ndjson');
+    });
+
+    for (const name of Object.keys(JOBS) as JobName[]) {
+      it(name, async function () {
+        if (JOBS[name].tier === 'embed' && !target.embedder) {
+          console.log('      skipped: no embedding model');
+          return this.skip();
+        }
+        assert.ok(INPUTS[name], 'the job has no input in test/unit/inputs.ts');
+        let streamed = '';
+        const run = worker.run(name, INPUTS[name], { onDelta: (text) => (streamed += text) });
+        const outcome: Envelope | InternError = await run.catch((thrown: unknown) => {
+          assert.ok(thrown instanceof InternError, String(thrown));
+          return thrown;
+        });
+        if (outcome instanceof InternError) {
+          console.log(`      ${outcome.message}`);
+          // Whatever nonsense a model writes, there is no other way to fail.
+          assert.equal(outcome.code, 'server', `${outcome.message} ${outcome.serverMessage}`);
+          assert.match(outcome.message, /did not answer in the form|answered with nothing/);
+          assert.ok(!WRITES.includes(name), 'words cannot have a wrong form');
+          return;
+        }
+        console.log(`      ${envelopeLine(outcome)}`);
+        assertPromised(name, outcome.result);
+        assert.equal(outcome.tier_used, JOBS[name].tier);
+        assert.equal(outcome.backend, 'local');
+        if (WRITES.includes(name)) assert.match(streamed, /\S/);
+      });
+    }
+
+    it('and stops in the middle of an answer that is data, and the model is free at once', async () => {
+      const free = hire({ contextWindow: 8192 }, 'stopped.ndjson');
+      const measure = async (): Promise<number> => {
+        const startedAt = Date.now();
+        await free.run('summarize_fast', { text: CODE, max_words: 10 });
+        return Date.now() - startedAt;
+      };
+      await measure();
+      const usual = await measure();
+      const controller = new AbortController();
+      const stopped = free.run('repo_brief', INPUTS.repo_brief, {
+        signal: controller.signal,
+        onPhase: ({ phase }) => phase === 'writing' && controller.abort(),
+      });
+      await assert.rejects(stopped, { code: 'cancelled' });
+      const after = await measure();
+      console.log(`      ${after} ms after the stop, ${usual} ms before`);
+      // Behind an answer that goes on it would wait for as many tokens as a brief may have: 3,000.
+      assert.ok(after < 2 * usual + 2_000, `${after} ms, and ${usual} ms before`);
+    });
+  });
 });
+
+/** Jobs whose answer is words, shown while they are written. */
+const WRITES: readonly JobName[] = ['summarize_fast', 'summarize_deep', 'draft', 'chat'];

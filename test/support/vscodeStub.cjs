@@ -82,6 +82,7 @@ Module._load = function (request, ...rest) {
 /** The context that `activate` gets. */
 exports.context = () => ({
   subscriptions: [],
+  extension: { packageJSON: require('../../package.json') },
   globalState: { get: () => undefined, update: async () => {} },
   extensionUri: anything,
   secrets: anything,

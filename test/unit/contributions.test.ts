@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { slashCommands } from '../../src/core';
+import { cardOf, jobNames, slashCommands, toolSchema } from '../../src/core';
 import { isPlausibleModelName } from '../../src/core/ollama/names';
 import { BUILTIN_PROFILES, generationOptionsSchema } from '../../src/core/routing/profiles';
 import { CLOUD_MODES, REMOTE_BUDGET_MS, resolveCloud } from '../../src/core/routing/cloud';
 import { GENERATIVE_TIERS, LOCAL_BUDGET_MS, TIERS } from '../../src/core/routing/tiers';
 import type { ConfigProblem } from '../../src/core/values';
+import { JOBS } from '../../src/core/jobs/registry';
+import { keysOf } from '../../src/host/when';
 import {
+  COMMAND_JOBS,
   CHAT_PARTICIPANT,
+  TOOL_PREFIX,
   COMMANDS,
   CONFIG_SECTION,
   CONTEXTS,
@@ -59,6 +63,7 @@ interface Manifest {
     configurationDefaults: Record<string, unknown>;
     languageModelChatProviders: { vendor: string; displayName: string }[];
     views?: Record<string, { id: string }[]>;
+    languageModelTools: unknown[];
     chatParticipants: {
       id: string;
       name: string;
@@ -85,6 +90,27 @@ const setting = (key: string): Property => {
   return found;
 };
 const commandIds = contributes.commands.map((entry) => entry.command);
+/** What can be run at any time, if only to say that there is nothing to do. */
+const ALWAYS = [
+  COMMANDS.runJob,
+  // Without a selection it searches in the clipboard.
+  COMMANDS.searchByMeaning,
+  COMMANDS.stopCall,
+  COMMANDS.showLog,
+  COMMANDS.tailLog,
+  COMMANDS.openLogFile,
+  COMMANDS.showDashboard,
+  COMMANDS.selectProfile,
+  COMMANDS.pullModel,
+  COMMANDS.loadModels,
+  COMMANDS.setServerToken,
+  COMMANDS.clearServerToken,
+  COMMANDS.setCloudKey,
+  COMMANDS.clearCloudKey,
+  COMMANDS.enableCloud,
+  COMMANDS.openSettings,
+  COMMANDS.openArtifact,
+];
 const sorted = (values: Iterable<string>) => [...values].sort();
 
 describe('package.json', () => {
@@ -105,10 +131,14 @@ describe('package.json', () => {
     for (const { command, title, category } of contributes.commands) {
       it(`${command} has a title in title case under the product's category`, () => {
         assert.equal(category, 'Ollama Intern');
-        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|for|from|in|of|the|to|with))*$/);
+        assert.match(title, /^[A-Z]\S*( ([A-Z]\S*|a|an|as|by|for|from|in|of|the|to|with))*$/);
         assert.doesNotMatch(title, /[.!:]$|Ollama Intern/);
       });
     }
+
+    it('run every job there is', () => {
+      assert.deepEqual(sorted(new Set(Object.values(COMMAND_JOBS))), sorted(Object.keys(JOBS)));
+    });
 
     it('in menus and keybindings exist', () => {
       const used = [...Object.values(contributes.menus).flat(), ...contributes.keybindings];
@@ -155,17 +185,37 @@ describe('package.json', () => {
       }
     });
 
-    it('hide from the palette what acts on a draft or an answer that is open', () => {
-      const hidden = (contributes.menus.commandPalette ?? []).map(({ command }) => command);
-      const acting = [
-        COMMANDS.acceptDraft,
-        COMMANDS.discardDraft,
-        COMMANDS.retryDraft,
-        COMMANDS.retryAnswer,
-        COMMANDS.copyAnswer,
-        COMMANDS.keepBrief,
-      ];
-      for (const command of acting) assert.ok(hidden.includes(command), command);
+    it('hide from the palette what cannot work, each command once', () => {
+      const palette = contributes.menus.commandPalette ?? [];
+      const hidden = palette.map(({ command }) => command ?? '');
+      assert.deepEqual(sorted([...hidden, ...ALWAYS]), sorted(commandIds));
+      for (const { command, when } of palette) assert.ok((when ?? '').trim(), command);
+    });
+
+    it('have conditions in the palette that Run Job understands', () => {
+      for (const { when } of contributes.menus.commandPalette ?? []) {
+        assert.ok(keysOf(when ?? '').length > 0, when);
+      }
+    });
+
+    it('start programs only in a folder that is trusted, and ask Git only where it runs', () => {
+      const clause = (id: string) =>
+        contributes.menus.commandPalette?.find(({ command }) => command === id)?.when;
+      assert.equal(clause(COMMANDS.startServer), 'isWorkspaceTrusted');
+      // The editor’s Git support is off in a folder that is not trusted.
+      for (const id of [
+        COMMANDS.writeCommitMessage,
+        COMMANDS.reviewChanges,
+        COMMANDS.changeBrief,
+        COMMANDS.changePack,
+      ]) {
+        assert.equal(clause(id), 'gitOpenRepositoryCount > 0', id);
+      }
+      const scm = Object.entries(contributes.menus).filter(([menu]) => menu.startsWith('scm/'));
+      assert.ok(scm.length > 0);
+      for (const { when } of scm.flatMap(([, items]) => items)) {
+        assert.match(when ?? '', /^scmProvider == git\b/);
+      }
     });
   });
 
@@ -198,6 +248,27 @@ describe('package.json', () => {
         assert.ok(examples.length > 2);
       }
       assert.ok(participant.disambiguation.length > 0);
+    });
+  });
+
+  describe('the tools', () => {
+    it('are those of the registry', () => {
+      const expected = jobNames().flatMap((job) => {
+        const { tool, title, description } = cardOf(job);
+        if (!tool) return [];
+        return {
+          name: TOOL_PREFIX + tool.name,
+          displayName: `${title} (Ollama Intern)`,
+          toolReferenceName: `intern_${tool.name}`,
+          canBeReferencedInPrompt: true,
+          userDescription: description,
+          modelDescription: tool.description,
+          icon: '$(sparkle)',
+          tags: ['ollama-intern'],
+          inputSchema: toolSchema(tool),
+        };
+      });
+      assert.deepEqual(contributes.languageModelTools, expected);
     });
   });
 
@@ -406,8 +477,8 @@ describe('package.json', () => {
       });
     }
 
-    it('a folder that is not trusted sizes no window, by any of the settings for it', () => {
-      for (const key of [SETTINGS.contextWindow, SETTINGS.tierOptions]) {
+    it('a folder that is not trusted sizes no window and loads no model', () => {
+      for (const key of [SETTINGS.contextWindow, SETTINGS.tierOptions, SETTINGS.prewarm]) {
         assert.ok(
           untrustedWorkspaces.restrictedConfigurations.includes(`${CONFIG_SECTION}.${key}`),
           key,

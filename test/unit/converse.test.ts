@@ -503,11 +503,11 @@ describe('a turn of a conversation', () => {
     it('learns nothing about text from a prompt with an image', async () => {
       const server = await stage().serve();
       const intern = stage().hire(server);
-      const message = user(TEXT.repeat(4));
+      const message = user(TEXT.repeat(24));
       const before = intern.countTokens('workhorse', message, 'local/gemma3:4b');
       await converse(
         intern,
-        { messages: [user(TEXT.repeat(4), PNG)] },
+        { messages: [user(TEXT.repeat(24), PNG)] },
         { model: 'local/gemma3:4b' },
       );
       assert.equal(intern.countTokens('workhorse', message, 'local/gemma3:4b'), before);

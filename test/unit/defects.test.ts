@@ -330,7 +330,7 @@ describe('defects that a router may have', () => {
     it('is sent to models that can think and to no others, on either backend', async () => {
       const { intern, cloud, local } = await stage().team();
       for (const [server, model, think] of [
-        [cloud, 'cloud/gpt-oss:120b', false],
+        [cloud, 'cloud/gpt-oss:120b', 'low'],
         [cloud, 'cloud/minimax-m3', undefined],
         [local, 'local/hermes3:8b', undefined],
         [local, 'local/qwen3:8b', false],

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
+import { appendFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type FilesRead,
   isInside,
-  leftOutLines,
   readEnd,
   readFiles,
+  readingNotes,
   type ReadOptions,
   textOf,
 } from '../../src/host/files';
@@ -90,7 +91,7 @@ describe('reading files', () => {
     await symlink(join(root, '.env'), join(root, 'settings.txt'));
     const found = await read();
     assert.deepEqual(names(found), ['README.md', 'src/a.ts']);
-    assert.deepEqual(leftOutLines(found.leftOut), [
+    assert.deepEqual(readingNotes(found), [
       'Left out (hidden or installed): .env, node_modules, settings.txt.',
     ]);
     assert.deepEqual(names(await read([join(root, '.env')])), ['.env']);
@@ -122,9 +123,7 @@ describe('reading files', () => {
     );
     const byNumber = await read([root], { limits: { files: 1, bytes: 1_000_000 } });
     assert.deepEqual(names(byNumber), ['README.md']);
-    assert.deepEqual(leftOutLines(byNumber.leftOut), [
-      'Left out (more than 1 files): big.txt, src.',
-    ]);
+    assert.deepEqual(readingNotes(byNumber), ['Left out (more than 1 files): big.txt, src.']);
   });
 
   it('ends when it is cancelled', async () => {
@@ -141,10 +140,13 @@ describe('reading files', () => {
       name: `${n}.png`,
       reason: 'not text',
     }));
-    assert.deepEqual(leftOutLines([...leftOut, { name: 'a\nb', reason: 'empty' }]), [
-      'Left out (not text): 0.png, 1.png, 2.png and 1,202 more.',
-      'Left out (empty): a b.',
-    ]);
+    assert.deepEqual(
+      readingNotes({
+        leftOut: [...leftOut, { name: 'a\nb', reason: 'empty' }],
+        doubts: [],
+      }),
+      ['Left out (not text): 0.png, 1.png, 2.png and 1,202 more.', 'Left out (empty): a b.'],
+    );
   });
 
   it('knows what is inside a folder', () => {
@@ -156,10 +158,89 @@ describe('reading files', () => {
   });
 
   it('understands texts of two bytes a character by their marks', () => {
-    assert.equal(textOf(Buffer.from('\ufeffhé', 'utf16le')), 'hé');
-    assert.equal(textOf(Buffer.from('\ufeffhé', 'utf16le').swap16()), 'hé');
-    assert.equal(textOf(Buffer.from('\ufeffhé')), 'hé');
+    assert.deepEqual(textOf(Buffer.from('\ufeffhé', 'utf16le')), { text: 'hé' });
+    assert.deepEqual(textOf(Buffer.from('\ufeffhé', 'utf16le').swap16()), { text: 'hé' });
+    assert.deepEqual(textOf(Buffer.from('\ufeffhé')), { text: 'hé' });
+    assert.deepEqual(textOf(Buffer.from('a \uFFFD of its own')), { text: 'a \uFFFD of its own' });
     assert.equal(textOf(Buffer.from([0x68, 0, 0x69])), undefined);
+  });
+
+  it('reads what is not UTF-8 as Windows-1252, and says so', async () => {
+    await put('project/old.txt', Buffer.from('Gr\xfc\xdfe \x96 5 \x80\n', 'latin1'));
+    await put('project/old2.txt', Buffer.from('caf\xe9', 'latin1'));
+    const found = await read();
+    const old = found.sources.find(({ name }) => name === 'old.txt');
+    assert.equal(old?.text, 'Grüße – 5 €\n');
+    assert.deepEqual(readingNotes(found), [
+      'Not UTF-8, and read as Windows-1252: old.txt, old2.txt.',
+    ]);
+  });
+
+  it('keeps text of UTF-8 with a few broken bytes, and says so', () => {
+    const bytes = Buffer.concat([Buffer.from('größer, schöner'), Buffer.from([0xff])]);
+    const decoded = textOf(bytes);
+    assert.equal(decoded?.text, 'größer, schöner\uFFFD');
+    assert.match(decoded.doubt ?? '', /not UTF-8/);
+  });
+
+  it('takes bytes without any zero that are no text for none', () => {
+    assert.equal(textOf(Buffer.from([0x1f, 0x8b, 0x08, 0x02, 0xff, 0xc3, 0x28, 0x9d])), undefined);
+  });
+
+  describe('that change while they are read', () => {
+    /** Editors are asked for what they hold after a file was measured, and before it is opened. */
+    const meanwhile = (path: string, change: () => void): ReadOptions['unsaved'] => {
+      const map = new Map<string, string>();
+      let isDone = false;
+      map.get = (key) => {
+        if (key === path && !isDone) change();
+        isDone ||= key === path;
+        return undefined;
+      };
+      return map;
+    };
+    let path: string;
+
+    beforeEach(() => {
+      path = join(root, 'src', 'a.ts');
+      writeFileSync(path, 'one line\n'.repeat(50));
+    });
+
+    it('takes what is there when one grows', async () => {
+      const unsaved = meanwhile(path, () => appendFileSync(path, 'another line\n'));
+      const { sources, leftOut } = await read([path], { unsaved });
+      assert.equal(sources[0]?.text, `${'one line\n'.repeat(50)}another line\n`);
+      assert.deepEqual(leftOut, []);
+    });
+
+    it('never takes the end of one that grew too large for the whole', async () => {
+      const unsaved = meanwhile(path, () => writeFileSync(path, 'another line\n'.repeat(500)));
+      const found = await read([path], { unsaved, limits: { files: 5, bytes: 1_000 } });
+      assert.deepEqual(found.sources, []);
+      assert.match(found.leftOut[0]?.reason ?? '', /^more than .* in all$/);
+    });
+
+    it('takes what is left when one shrinks, and leaves out what is empty then', async () => {
+      const shrunk = await read([path], { unsaved: meanwhile(path, () => truncateSync(path, 9)) });
+      assert.equal(shrunk.sources[0]?.text, 'one line\n');
+      const emptied = await read([path], { unsaved: meanwhile(path, () => truncateSync(path)) });
+      assert.deepEqual(emptied.leftOut, [{ name: 'src/a.ts', reason: 'empty' }]);
+    });
+
+    it('leaves out one that is deleted, and reads the others', async () => {
+      const found = await read([root], { unsaved: meanwhile(path, () => rmSync(path)) });
+      assert.deepEqual(names(found), ['README.md']);
+      assert.deepEqual(found.leftOut, [{ name: 'src/a.ts', reason: 'could not be read' }]);
+    });
+  });
+
+  it('reads 500 files of a folder, and says which it did not', async () => {
+    const folder = join(scratch, 'project', 'many');
+    await mkdir(folder);
+    for (let i = 0; i < 501; i++) writeFileSync(join(folder, `${1000 + i}.txt`), `File ${i}.\n`);
+    const found = await read([folder]);
+    assert.equal(found.sources.length, 500);
+    assert.deepEqual(readingNotes(found), ['Left out (more than 500 files): many/1500.txt.']);
   });
 
   it('reads the end of a file that is too long from the start of a line', async () => {

@@ -334,6 +334,16 @@ describe('a long log', () => {
     assert.equal(result.error_lines, 30_000);
   });
 
+  it('fills all of its windows when there are kinds of errors enough', async () => {
+    const word = (i: number) =>
+      [...i.toString(26)]
+        .map((digit) => 'abcdefghijklmnopqrstuvwxyz'[parseInt(digit, 26)])
+        .join('');
+    const all = Array.from({ length: 4_000 }, (_, i) => `ERROR the ${word(i)} pool failed to open`);
+    const { windows } = await run(model([]), { text: all.join('\n') });
+    assert.equal(windows.length, MOST_WINDOWS);
+  });
+
   it('lets the event loop go while it is read', async () => {
     let turns = 0;
     let isDone = false;

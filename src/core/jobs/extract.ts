@@ -83,7 +83,7 @@ export const extract = defineSteps({
     doing: 'Extracting data from',
     reads: 'sources',
     parameters: z.object({
-      schema: z.record(z.string(), z.unknown()).describe('The JSON schema of the data.'),
+      schema: z.looseObject({}).describe('The JSON schema of the data.'),
       hint: z.string().optional().describe('What to look for, beyond what the schema says.'),
     }),
     input: (given, material) => ({ ...given, ...onlySource(material) }),

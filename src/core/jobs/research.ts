@@ -77,6 +77,9 @@ const COMMAND: SlashCommand = {
   example: '#file:src Where are calls cancelled?',
 };
 
+/** [1], or [1, 2] */
+const MARKS = /([ \t]?)\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]/g;
+
 const claimedCitation = z.object({
   source: z.string(),
   first_line: z.number(),
@@ -86,7 +89,8 @@ const claimedCitation = z.object({
 type ClaimedCitation = z.output<typeof claimedCitation>;
 
 const claimedAnswer = z.object({
-  answer: z.string(),
+  // Marks alone say nothing.
+  answer: z.string().refine((t) => /\S/.test(t.replace(MARKS, '')), 'It says nothing.'),
   citations: z.array(claimedCitation),
   abstained: z.boolean(),
 });
@@ -280,13 +284,10 @@ function replaceMarks(answer: string, numbers: readonly (number | undefined)[]):
     .map((piece, index) =>
       index % 2 === 1
         ? piece
-        : piece.replace(
-            /([ \t]?)\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]/g,
-            (_, space: string, list: string) => {
-              const kept = list.split(',').flatMap((n) => numbers[Number(n) - 1] ?? []);
-              return kept.length ? `${space}[${kept.join(', ')}]` : '';
-            },
-          ),
+        : piece.replace(MARKS, (_, space: string, list: string) => {
+            const kept = list.split(',').flatMap((n) => numbers[Number(n) - 1] ?? []);
+            return kept.length ? `${space}[${kept.join(', ')}]` : '';
+          }),
     )
     .join('');
 }

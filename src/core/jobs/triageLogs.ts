@@ -108,9 +108,7 @@ export const triageLogs = defineSteps({
   async run(input, steps): Promise<Outcome<Triage>> {
     const room = Math.min(await roomFor(steps, windowQuestion(input, '')), LARGEST_WINDOW);
     const scan = await LogScan.read(input.text, input.patterns);
-    // Windows are not filled to the last line.
-    const selected = scan.select(Math.floor(room * MOST_WINDOWS * 0.9));
-    const windows = packed(scan, selected, room).slice(0, MOST_WINDOWS);
+    const windows = windowsOf(scan, room);
     const shown = windows.reduce((sum, { lines }) => sum + lines.length, 0);
     const settled = await steps.map(windows, 'window', ({ text }) =>
       steps.askFor(windowQuestion(input, text), windowSchema),
@@ -231,6 +229,15 @@ function nonBlank({ counts }: LogScan): number {
 interface Window {
   lines: number[];
   text: string;
+}
+
+/** The lines that a model sees, in no more windows than are worth their time, and as many of them as fit there. */
+function windowsOf(scan: LogScan, room: number): Window[] {
+  // What marks and the last lines of windows take is known when they are packed.
+  for (let fill = 1.1; ; fill -= 0.05) {
+    const windows = packed(scan, scan.select(Math.floor(room * MOST_WINDOWS * fill)), room);
+    if (windows.length <= MOST_WINDOWS) return windows;
+  }
 }
 
 /** Lines with their numbers, in windows of a size; a mark stands where lines are left out. */

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
+import { thinkFor } from '../models/thinking';
 import type { ChatRequest, KeepAlive, OllamaClient, RunOptions } from '../ollama/client';
 import { modelKey } from '../ollama/names';
 import type { BackendAnswer, AttemptListener, Prompted } from './call';
@@ -272,8 +273,7 @@ class Attempt {
       format: call.format,
       options: this.#options(call),
       keep_alive: target.keepAlive,
-      // A model that can think does so unless told not to, and spends the answer's tokens on it.
-      think: target.info.capabilities.includes('thinking') ? (call.think ?? false) : undefined,
+      think: thinkFor(target.info, call.think),
       truncate: false,
     };
   }

@@ -2,6 +2,7 @@ import type { Clock } from '../clock';
 import type { TierConfig } from '../config';
 import { InternError } from '../errors';
 import type { ModelInfo } from '../models/catalogue';
+import { thinkFor } from '../models/thinking';
 import type { ChatRequest, OllamaClient } from '../ollama/client';
 import type { AttemptListener, BackendAnswer, Prompted } from './call';
 import { Deadline } from './deadline';
@@ -81,8 +82,7 @@ function request(call: Prompted, { model, numCtx, tier, info }: RemoteTarget): C
       top_k: options.topK,
       repeat_penalty: options.repeatPenalty ?? DEFAULT_REPEAT_PENALTY,
     },
-    // A model that can think does so unless told not to, and spends the answer's tokens on it.
-    think: info.capabilities.includes('thinking') ? (call.think ?? false) : undefined,
+    think: thinkFor(info, call.think),
     truncate: false,
   };
 }

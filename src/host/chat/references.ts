@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { Source, SourcePlace } from '../../core';
-import { type LeftOut, leftOutLines } from '../files';
+import { type Doubt, type LeftOut, readingNotes } from '../files';
 import { readWorkspace } from '../sources';
 
 /** Where a text that was attached comes from. */
@@ -38,8 +38,8 @@ export async function readReferences(
   const reading = new Reading(signal);
   // The last one in the text of the request is the first in the list.
   for (const reference of references.toReversed()) await reading.take(reference);
-  const { sources, origins, leftOut } = reading;
-  return { sources, origins, notes: leftOutLines(leftOut) };
+  const { sources, origins } = reading;
+  return { sources, origins, notes: readingNotes(reading) };
 }
 
 /** Where a place is in the files that were attached. Undefined: it names none of them. */
@@ -69,6 +69,7 @@ class Reading {
   readonly sources: Source[] = [];
   readonly origins = new Map<string, Origin>();
   readonly leftOut: LeftOut[] = [];
+  readonly doubts: Doubt[] = [];
 
   constructor(private readonly signal: AbortSignal) {}
 
@@ -101,8 +102,9 @@ class Reading {
 
   /** Links are followed, but never to the outside. */
   async #takePath(uri: vscode.Uri): Promise<void> {
-    const { sources, leftOut } = await readWorkspace([uri], { signal: this.signal });
+    const { sources, leftOut, doubts } = await readWorkspace([uri], { signal: this.signal });
     this.leftOut.push(...leftOut);
+    this.doubts.push(...doubts);
     const isFile = sources.length === 1 && sources[0]?.path === uri.fsPath;
     // Only the editor knows languages, and to ask it for those of a whole folder would open it all.
     const document = isFile ? (openDocument(uri) ?? (await openText(uri))) : undefined;
@@ -117,6 +119,7 @@ class Reading {
     const whole = new Reading(this.signal);
     await whole.#takeUri(uri);
     this.leftOut.push(...whole.leftOut);
+    this.doubts.push(...whole.doubts);
     const [source] = whole.sources;
     if (!source) return;
     const text = textIn(source.text, range);
