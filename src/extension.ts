@@ -25,6 +25,7 @@ import { onSettingsChanged, readSettings } from './host/settings';
 import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
+import { registerTools } from './host/tools';
 import { registerUtilityModels } from './host/utilityModels';
 
 /** What other code in the extension host may use. */
@@ -108,6 +109,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     ...registerProblemCommands({ answers, drafts }),
     registerRunJob(context.extension.packageJSON as Manifest),
     new ChatParticipant(intern).register(context.extensionUri),
+    ...registerTools(intern),
     ...inlineAnswers.register(),
     registerCodeActions(),
     ...registerArtifactCommands(),

@@ -57,6 +57,7 @@ export {
   toInternError,
 } from './errors';
 export { hostLabel, isLoopback } from './address';
+export { type Candidates, candidatesOf } from './jobs/candidates';
 export { type Labels, readLabels } from './jobs/classify';
 export type { Finding } from './jobs/codeReview';
 export { MOST_TEXTS } from './jobs/embed';
@@ -68,8 +69,9 @@ export { type Pack, packKindOf, packOf } from './jobs/packs';
 export { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
 export { BlockStream, codeBlocks, inlineText, visible } from './jobs/markdown';
 export { readExample, readSchema, type Shape } from './jobs/shape';
-export { chooseJob, cardOf, slashCommands } from './jobs/slashCommands';
+export { chooseJob, cardOf, jobNames, slashCommands } from './jobs/slashCommands';
 export type { Source } from './jobs/sources';
+export { givenTo, type ToolMaterial, type ToolOffer, toolSchema } from './jobs/tool';
 export { clip, counted } from './jobs/words';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';

@@ -1,7 +1,13 @@
 import * as vscode from 'vscode';
-import { counted, InternError, type Intern, MOST_TEXTS } from '../core';
+import {
+  type Candidates,
+  candidatesOf,
+  counted,
+  InternError,
+  type Intern,
+  MOST_TEXTS,
+} from '../core';
 import type { Answers } from './answers';
-import { type Candidates, candidatesOf } from './candidates';
 import { orError, withRemedies } from './errors';
 import { COMMANDS } from './ids';
 import type { InputBoxes } from './inputBoxes';

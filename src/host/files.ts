@@ -38,6 +38,8 @@ export interface ReadOptions {
 }
 
 export const LIMITS = { files: 500, bytes: 5_000_000 };
+/** Of a longer log only the end is read, or nothing: strings have a longest length. Bytes. */
+export const MOST_LOG = 256_000_000;
 
 /** Files, and those in folders and below, as text. Only cancelling rejects: what cannot be read is left out. */
 export async function readFiles(

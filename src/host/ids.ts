@@ -145,6 +145,9 @@ export type SettingKey = (typeof SETTINGS)[keyof typeof SETTINGS];
 
 export const VIEWS = { dashboard: 'ollamaIntern.dashboard' } as const;
 
+/** Before the names of the tools. */
+export const TOOL_PREFIX = 'ollama_intern_';
+
 /** `@intern` in chat. */
 export const CHAT_PARTICIPANT = 'ollama-intern.intern';
 

@@ -20,7 +20,7 @@ import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
 import { registerEmbedCommands } from './embedCommands';
 import { withRemedies } from './errors';
-import { LIMITS, megabytes, readEnd, readingNotes, textOf } from './files';
+import { LIMITS, megabytes, MOST_LOG, readEnd, readingNotes, textOf } from './files';
 import { COMMANDS } from './ids';
 import { InputBoxes } from './inputBoxes';
 import { readQuestion } from './jobInputs';
@@ -42,8 +42,6 @@ import {
 } from './sources';
 import { chosenUris, markedUris, readChosen, uriOf } from './workspaceFiles';
 
-/** Of a longer log only the end is read: strings have a longest length. Bytes. */
-const MOST_LOG = 256_000_000;
 /** Of the words that a selection is told apart by. Characters. */
 const NAME = 40;
 

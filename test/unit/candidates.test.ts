@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { candidatesOf } from '../../src/host/candidates';
+import { candidatesOf } from '../../src/core/jobs/candidates';
 
 const TEXT = 'one\nstill one\n\n  \ntwo\r\n\r\nthree\r\nstill three\r\n';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { slashCommands } from '../../src/core';
+import { cardOf, jobNames, slashCommands, toolSchema } from '../../src/core';
 import { isPlausibleModelName } from '../../src/core/ollama/names';
 import { BUILTIN_PROFILES, generationOptionsSchema } from '../../src/core/routing/profiles';
 import { CLOUD_MODES, REMOTE_BUDGET_MS, resolveCloud } from '../../src/core/routing/cloud';
@@ -12,6 +12,7 @@ import { keysOf } from '../../src/host/when';
 import {
   COMMAND_JOBS,
   CHAT_PARTICIPANT,
+  TOOL_PREFIX,
   COMMANDS,
   CONFIG_SECTION,
   CONTEXTS,
@@ -62,6 +63,7 @@ interface Manifest {
     configurationDefaults: Record<string, unknown>;
     languageModelChatProviders: { vendor: string; displayName: string }[];
     views?: Record<string, { id: string }[]>;
+    languageModelTools: unknown[];
     chatParticipants: {
       id: string;
       name: string;
@@ -246,6 +248,27 @@ describe('package.json', () => {
         assert.ok(examples.length > 2);
       }
       assert.ok(participant.disambiguation.length > 0);
+    });
+  });
+
+  describe('the tools', () => {
+    it('are those of the registry', () => {
+      const expected = jobNames().flatMap((job) => {
+        const { tool, title, description } = cardOf(job);
+        if (!tool) return [];
+        return {
+          name: TOOL_PREFIX + tool.name,
+          displayName: `${title} (Ollama Intern)`,
+          toolReferenceName: `intern_${tool.name}`,
+          canBeReferencedInPrompt: true,
+          userDescription: description,
+          modelDescription: tool.description,
+          icon: '$(sparkle)',
+          tags: ['ollama-intern'],
+          inputSchema: toolSchema(tool),
+        };
+      });
+      assert.deepEqual(contributes.languageModelTools, expected);
     });
   });
 

@@ -6,6 +6,7 @@ import { findJson, jsonSchema } from './json';
 import { inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { cutAtLine } from './summarize';
+import { offerTool, onlySource } from './tool';
 
 /** Tokens of an answer beside its label. */
 const ANSWER = 64;
@@ -134,6 +135,23 @@ export const classify = defineJob({
   shorten: (given, share) => ({
     ...given,
     text: cutAtLine(given.text, Math.floor(given.text.length * share)),
+  }),
+  tool: offerTool({
+    name: 'classify',
+    description:
+      'Sorts a file or a text under one of your labels, with a confidence, or under none when the model is not sure.',
+    doing: 'Classifying',
+    reads: 'sources',
+    parameters: z.object({
+      labels: z.array(labelSchema).min(2).describe('Names, or names with what they mean.'),
+      threshold: z
+        .number()
+        .min(0)
+        .max(1)
+        .optional()
+        .describe('An answer that is less confident is none. Default: 0.7.'),
+    }),
+    input: (given, material) => ({ ...given, ...onlySource(material) }),
   }),
   handed: {
     command: COMMAND,

@@ -17,6 +17,7 @@ import { jsonSchema } from './json';
 import { codeBlock, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { roomFor } from './room';
+import { offerTool } from './tool';
 import { counted } from './words';
 
 /** From the least to the most severe. */
@@ -153,6 +154,18 @@ export const codeReview = defineSteps({
     );
     return [summary, ...shown].join('\n\n');
   },
+  tool: offerTool({
+    name: 'code_review',
+    description:
+      'Reviews a change with a local model: findings with file, line, severity and what to write instead. Reads what is staged in git, or else the working tree, or a diff that you give.',
+    doing: 'Reviewing',
+    reads: 'change',
+    parameters: z.object({
+      severity_floor: z.enum(SEVERITIES).optional().describe('Less severe findings are left out.'),
+      focus: z.string().optional().describe('What to look at above all.'),
+    }),
+    input: (given, { change }) => ({ ...given, diff: change?.diff ?? '' }),
+  }),
   handed: {
     command: {
       name: 'review',

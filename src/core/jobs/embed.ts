@@ -1,7 +1,10 @@
 import * as z from 'zod';
+import { candidatesOf } from './candidates';
 import { count } from './gaps';
+import { badInput } from './handed';
 import { defineEmbed } from './job';
 import { inlineText } from './markdown';
+import { offerTool } from './tool';
 
 /** Of one call. */
 export const MOST_TEXTS = 256;
@@ -72,6 +75,36 @@ export const embedSearch = defineEmbed({
       .slice(0, top_k);
     return { result: { ranked } };
   },
+  tool: offerTool({
+    name: 'embed_search',
+    description:
+      'Finds the paragraphs of files or of a text that are closest in meaning to a query, with a model on this machine. At most 256 paragraphs at once.',
+    doing: 'Searching in',
+    reads: 'sources',
+    parameters: z.object({
+      query: z.string(),
+      top_k: z
+        .number()
+        .int()
+        .min(1)
+        .max(50)
+        .optional()
+        .describe('How many to return. Default: 10.'),
+    }),
+    input(given, { sources }) {
+      const candidates = sources.flatMap(({ name, text }) =>
+        candidatesOf([{ text, firstLine: 1 }]).list.map((candidate) => ({
+          ...candidate,
+          id: sources.length > 1 ? `${name}, ${candidate.id}` : candidate.id,
+        })),
+      );
+      if (candidates.length <= MOST_TEXTS) return { ...given, candidates };
+      throw badInput(
+        `There are ${candidates.length} paragraphs; at most ${MOST_TEXTS} are compared at once.`,
+        'Name fewer or smaller files.',
+      );
+    },
+  }),
   show: ({ ranked }: { ranked: Ranked[] }) =>
     ranked
       .map(

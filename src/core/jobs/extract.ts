@@ -8,6 +8,7 @@ import { messagesOf } from './messages';
 import { roomFor } from './room';
 import { problemsOf, readFields, readShape, relaxed, type Shape, whyNotShape } from './shape';
 import { type Part, splitText } from './split';
+import { offerTool, onlySource } from './tool';
 import { clip, counted } from './words';
 
 /** Tokens of an answer. */
@@ -75,6 +76,18 @@ export const extract = defineSteps({
       codeBlock(answer ?? ''),
     ].join('\n');
   },
+  tool: offerTool({
+    name: 'extract',
+    description:
+      'Takes data out of a file or a text, as JSON that follows a schema of yours. What does not fit the schema comes back with its problems.',
+    doing: 'Extracting data from',
+    reads: 'sources',
+    parameters: z.object({
+      schema: z.looseObject({}).describe('The JSON schema of the data.'),
+      hint: z.string().optional().describe('What to look for, beyond what the schema says.'),
+    }),
+    input: (given, material) => ({ ...given, ...onlySource(material) }),
+  }),
   handed: { command: COMMAND, input: readHanded },
 });
 

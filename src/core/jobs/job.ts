@@ -3,6 +3,7 @@ import type { InternError } from '../errors';
 import type { ChatMessage, Tool, ToolCall } from '../ollama/client';
 import type { GenerativeTier, Tier } from '../routing/tiers';
 import type { HandOver } from './handed';
+import type { ToolOffer } from './tool';
 
 /** What a job asks of a model. */
 export interface Prompt {
@@ -54,6 +55,8 @@ interface JobCard<I extends z.ZodType, R> {
   prose?: true;
   /** How it is called in plain words. Absent: it is not. */
   handed?: HandOver<I>;
+  /** How agents call it. Absent: they do not. */
+  tool?: ToolOffer<z.input<NoInfer<I>>>;
   cites?(result: R, input: z.input<I>): SourcePlace[];
 }
 

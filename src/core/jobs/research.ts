@@ -18,6 +18,7 @@ import {
   wholeSources,
   withoutMarks,
 } from './sources';
+import { offerTool } from './tool';
 
 const TOKENS_PER_WORD = 2.5;
 /** Room for the citations, and for a model that thinks before it writes. */
@@ -149,6 +150,15 @@ export const research = defineSteps({
       .filter(Boolean)
       .join('\n\n');
   },
+  tool: offerTool({
+    name: 'research',
+    description:
+      'Answers a question from files and folders of the workspace with a local model, with citations whose lines and quotes are looked up. Says so when the files do not answer it.',
+    doing: 'Researching in',
+    reads: 'sources',
+    parameters: z.object({ question: z.string() }),
+    input: ({ question }, { sources }) => ({ question, sources: [...sources] }),
+  }),
   handed: {
     command: COMMAND,
     input: (handed) => ({ question: handed.request, sources: someSources(handed) }),

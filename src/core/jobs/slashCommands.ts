@@ -25,6 +25,6 @@ export function cardOf(name: JobName): Job {
   return JOBS[name];
 }
 
-function jobNames(): JobName[] {
+export function jobNames(): JobName[] {
   return Object.keys(JOBS) as JobName[];
 }

@@ -20,6 +20,7 @@ import {
   wholeSources,
   withoutMarks,
 } from './sources';
+import { offerTool } from './tool';
 
 const TOKENS_PER_WORD = 2.5;
 /** Room for a model that thinks before it writes. */
@@ -96,6 +97,18 @@ export const summarizeDeep = defineSteps({
         ? { text: someText(request) }
         : { sources: [...sources], focus: request || undefined },
   },
+  tool: offerTool({
+    name: 'summarize',
+    description:
+      'Summarizes files, folders or a text of any length with a local model. Use it to learn what long files are about without reading them yourself.',
+    doing: 'Summarizing',
+    reads: 'sources',
+    parameters: z.object({
+      focus: z.string().optional().describe('What the summary should pay attention to.'),
+      max_words: z.number().int().min(20).max(1500).optional(),
+    }),
+    input: (given, { sources }) => ({ ...given, sources: [...sources] }),
+  }),
   cites: ({ covered_sources }) => covered_sources.map((source) => ({ source })),
 });
 

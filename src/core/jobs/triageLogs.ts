@@ -9,6 +9,7 @@ import { LogScan, type Match } from './logScan';
 import { inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { roomFor } from './room';
+import { offerTool, onlySource } from './tool';
 import { clip, counted } from './words';
 
 /** Prompts that a log is shown in. Of one that needs more, a model sees only the lines that stand out. */
@@ -165,6 +166,21 @@ export const triageLogs = defineSteps({
       .filter(Boolean)
       .join('\n\n');
   },
+  tool: offerTool({
+    name: 'triage_logs',
+    description:
+      'Counts and groups the errors and warnings of a log of any size, with the numbers of their lines, and names the likely cause. Use it instead of reading logs.',
+    doing: 'Triaging',
+    reads: 'log',
+    parameters: z.object({
+      patterns: z
+        .array(z.string())
+        .max(20)
+        .optional()
+        .describe('Words to count: the lines that contain them are counted and matter above all.'),
+    }),
+    input: ({ patterns }, material) => ({ ...onlySource(material), patterns }),
+  }),
   handed: {
     command: COMMAND,
     input(handed) {

@@ -1,4 +1,4 @@
-import { counted } from '../core';
+import { counted } from './words';
 
 /** A text to search in, and where it begins. */
 export interface Passage {
