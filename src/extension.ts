@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { type ConfigProblem, createIntern, type Intern } from './core';
+import { createIntern, type Intern } from './core';
 import { Answers } from './host/answers';
 import { Cloud, followCloudContext } from './host/cloud';
 import { cloudKeys } from './host/cloudKeys';
@@ -18,11 +18,11 @@ import { LanguageModels } from './host/languageModels';
 import { LogDocuments } from './host/log';
 import { Notifications } from './host/notifications';
 import { registerProblemCommands } from './host/problems';
+import { outputLog } from './host/outputLog';
 import { ReviewDiagnostics } from './host/review';
 import { type Manifest, registerRunJob } from './host/runJob';
 import { serverTokens } from './host/serverTokens';
 import { onSettingsChanged, readSettings } from './host/settings';
-import { breakerLine } from './host/status';
 import { StatusBar } from './host/statusBar';
 import { MementoStore } from './host/store';
 import { registerTools } from './host/tools';
@@ -43,7 +43,6 @@ export function activate(context: vscode.ExtensionContext): Api {
     tokens: (origin) => tokens.get(origin),
     cloudKeys: (origin) => keys.get(origin),
   });
-  const log = vscode.window.createOutputChannel('Ollama Intern', { log: true });
   const answers = new Answers(intern);
   const drafts = new Drafts(intern);
   const inlineAnswers = new InlineAnswers(intern);
@@ -63,12 +62,8 @@ export function activate(context: vscode.ExtensionContext): Api {
     openSettings: (setting) => run(COMMANDS.openSettings, setting),
   });
 
-  const warn = (problems: ConfigProblem[]): void =>
-    problems.forEach((p) => log.warn(`${p.setting}: ${p.message}`));
-  warn(intern.config.problems);
-
   context.subscriptions.push(
-    log,
+    outputLog(intern),
     answers,
     drafts,
     inlineAnswers,
@@ -82,19 +77,6 @@ export function activate(context: vscode.ExtensionContext): Api {
     keys.follow(intern),
     followCloudContext(intern),
     onSettingsChanged(() => intern.configure(readSettings())),
-    intern.listen({
-      onError: (error, job) => log.error(`${job}: ${error.code}: ${error.message}`),
-      onBackend: (status, before) => {
-        if (status.breaker.state !== before.state) log.info(breakerLine(status, before));
-      },
-      onConfig: ({ problems }) => warn(problems),
-      onLogProblem: (error) => {
-        log.error(`The audit log cannot be written: ${error.message}`);
-        void vscode.window.showWarningMessage(
-          `The audit log cannot be written (${intern.config.logPath}): ${error.message}. Calls go on without it.`,
-        );
-      },
-    }),
     ...registerCommands({
       intern,
       answers,

@@ -8,6 +8,7 @@ import {
   JOBS,
   phaseText,
   type ResultOf,
+  type Tier,
   toInternError,
 } from '../core';
 import { errorText, showError } from './actions';
@@ -50,6 +51,8 @@ export interface Answered {
 interface Answer {
   request: AnswerRequest | BatchRequest;
   overflow: 'refuse' | 'shorten';
+  /** One to use instead of the tier's. */
+  model?: string;
   text: string;
   /** The line under the answer. */
   footer: string;
@@ -141,11 +144,11 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     return [uri, answer];
   }
 
-  /** Runs the job of an answer document again, into the same document. */
-  async retry(uri: vscode.Uri | undefined): Promise<void> {
+  /** Runs the job of an answer document again, into the same document; with another model if one is given. */
+  async retry(uri: vscode.Uri | undefined, how: Pick<Answer, 'model'> = {}): Promise<void> {
     const answer = uri && this.#answers.get(uri.toString());
     if (!answer || answer.running) return;
-    answer.batch = undefined;
+    Object.assign(answer, how, { batch: undefined });
     await this.#run(uri, answer, Promise.resolve());
   }
 
@@ -155,6 +158,12 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     const open = vscode.workspace.textDocuments.some((document) => document.uri.toString() === key);
     if (open || this.#answers.get(key)?.running || !this.#answers.delete(key)) return;
     this.#told.fire();
+  }
+
+  /** The tier of an answer's job; undefined: there is no such answer. */
+  tier(uri: vscode.Uri | undefined): Tier | undefined {
+    const answer = uri && this.#answers.get(uri.toString());
+    return answer && JOBS[answer.request.job].tier;
   }
 
   /** The answer alone, without the line under it. */
@@ -188,6 +197,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     const envelope = await runWithProgress(this.intern, request.job, request.input, {
       title: request.progress,
       overflow: answer.overflow,
+      model: answer.model,
       onDelta: (text) => {
         answer.text += text;
         this.#refresh(uri);
@@ -209,7 +219,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     opened: Promise<unknown>,
   ): Promise<void> {
     const batch = (answer.batch ??= new Batch(this.intern, request));
-    await runBatchWithProgress(batch, request.progress, answer.overflow, (progress) => {
+    await runBatchWithProgress(batch, request.progress, answer, (progress) => {
       answer.text = batch.text;
       answer.footer = progress;
       this.#refresh(uri);

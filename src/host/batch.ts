@@ -37,6 +37,8 @@ export interface BatchInit<N extends JobName = JobName> {
 
 export interface BatchRun {
   overflow: 'refuse' | 'shorten';
+  /** One to use instead of the tier's. */
+  model?: string;
   signal?: AbortSignal;
   /** How far it is: `file 3 of 12`. */
   onProgress: (text: string) => void;
@@ -55,7 +57,7 @@ export class Batch<N extends JobName = JobName> {
   }
 
   /** Runs what has no answer yet, the first time all of it. Rejects only when cancelled. */
-  async run({ overflow, signal, onProgress }: BatchRun): Promise<void> {
+  async run({ overflow, model, signal, onProgress }: BatchRun): Promise<void> {
     const { job, items, what } = this.init;
     const open = [...items.keys()].filter((index) => !this.#results[index]?.ok);
     for (const index of open) this.#results[index] = undefined;
@@ -74,6 +76,7 @@ export class Batch<N extends JobName = JobName> {
       await runBatch(this.intern, job, inputs, {
         surface: 'command',
         overflow,
+        model,
         signal,
         onPhase: tell,
         onSettled: (settled, at) => {
@@ -166,12 +169,12 @@ export class Batch<N extends JobName = JobName> {
 export async function runBatchWithProgress(
   batch: Batch,
   title: string,
-  overflow: 'refuse' | 'shorten',
+  how: Pick<BatchRun, 'overflow' | 'model'>,
   onProgress: (text: string) => void = () => undefined,
 ): Promise<void> {
   await cancellable(title, (signal, progress) =>
     batch.run({
-      overflow,
+      ...how,
       signal,
       onProgress: (message) => {
         progress.report({ message });

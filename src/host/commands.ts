@@ -1,9 +1,9 @@
 import * as vscode from 'vscode';
-import { type Intern, toInternError } from '../core';
-import { showError } from './actions';
+import { type Intern, parseModelRef, sameModel } from '../core';
 import type { Answers } from './answers';
 import type { Cloud } from './cloud';
 import { type Drafts, registerDraftCommands } from './drafts';
+import { orError } from './errors';
 import { COMMANDS, type CommandId, EXTENSION_ID } from './ids';
 import type { LogDocuments } from './log';
 import { plain } from './plain';
@@ -65,6 +65,8 @@ export function registerCommands({
       return vscode.window.showErrorMessage('No text editor is open. Open a file first.');
     },
     [COMMANDS.retryAnswer]: (uri?: vscode.Uri) => answers.retry(uri ?? activeUri()),
+    [COMMANDS.retryAnswerWithModel]: (uri?: vscode.Uri) =>
+      orError(() => retryWithModel(intern, answers, uri ?? activeUri())),
     [COMMANDS.copyAnswer]: async (uri?: vscode.Uri) => {
       const text = answers.text(uri ?? activeUri());
       if (text) await vscode.env.clipboard.writeText(text);
@@ -110,18 +112,34 @@ async function withSource<T>(
   find: () => Source | Promise<Source>,
   run: (source: Source) => Promise<T>,
 ): Promise<T | undefined> {
-  let source: Source;
-  try {
-    source = await find();
-  } catch (thrown) {
-    void showError(toInternError(thrown), '');
-    return undefined;
-  }
-  return run(source);
+  const source = await orError(async () => find());
+  return source && run(source);
 }
 
 function inputOf({ text, name, document }: Source) {
   return { text, source: name, language: document.languageId };
+}
+
+/** Runs an answer again, and from now on, with one of the installed models. */
+async function retryWithModel(
+  intern: Intern,
+  answers: Answers,
+  uri: vscode.Uri | undefined,
+): Promise<void> {
+  const tier = answers.tier(uri);
+  if (!tier) return;
+  const own = parseModelRef(intern.config.tiers[tier].model).model;
+  const names = (await intern.models.installed()).map(({ name }) => name);
+  const chosen = await vscode.window.showQuickPick(
+    [
+      { label: own, description: `the ${tier} tier's own`, model: undefined },
+      ...names
+        .filter((name) => !sameModel(name, own))
+        .map((name) => ({ label: name, description: 'local', model: `local/${name}` })),
+    ],
+    { title: 'Run Again with Which Model?' },
+  );
+  if (chosen) await answers.retry(uri, { model: chosen.model });
 }
 
 async function stopCalls(intern: Intern): Promise<void> {

@@ -30,6 +30,7 @@ export const COMMANDS = {
   discardDraft: 'ollamaIntern.discardDraft',
   retryDraft: 'ollamaIntern.retryDraft',
   retryAnswer: 'ollamaIntern.retryAnswer',
+  retryAnswerWithModel: 'ollamaIntern.retryAnswerWithModel',
   copyAnswer: 'ollamaIntern.copyAnswer',
   answerHere: 'ollamaIntern.answerHere',
   insertAnswer: 'ollamaIntern.insertAnswer',

@@ -1,6 +1,5 @@
 import * as vscode from 'vscode';
-import { InternError } from '../core';
-import type { Typed } from '../core';
+import { InternError, type Typed } from '../core';
 import { plain } from './plain';
 
 /** Boxes in which a person types what a job needs. */

@@ -211,7 +211,7 @@ export class JobCommands {
     }));
     const batch = new Batch(this.intern, { job: 'extract', items, what: 'file', layout: 'list' });
     await withRemedies('Extract', async (overflow) => {
-      await runBatchWithProgress(batch, `Extracting data from ${about}`, overflow).catch(
+      await runBatchWithProgress(batch, `Extracting data from ${about}`, { overflow }).catch(
         (thrown: unknown) => {
           // What there is already is not lost.
           if (!batch.entries.some(({ settled }) => settled?.ok)) throw thrown;

@@ -16,6 +16,8 @@ export interface JobUi {
   /** What is being done, for the progress: `Summarizing main.ts`. */
   title: string;
   overflow: 'refuse' | 'shorten';
+  /** One to use instead of the tier's. */
+  model?: string;
   /** Cancels the call, beside the progress's own button. */
   signal?: AbortSignal;
   onDelta: (text: string) => void;
@@ -58,6 +60,7 @@ export async function runWithProgress<N extends JobName>(
       return intern.run(job, input, {
         surface: 'command',
         overflow: ui.overflow,
+        model: ui.model,
         signal,
         onDelta: ui.onDelta,
         onPhase: (phase) => {

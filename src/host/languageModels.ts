@@ -41,6 +41,8 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
   readonly onDidChangeLanguageModelChatInformation: vscode.Event<void>;
   /** The list that was announced is out: from now on servers are asked. */
   #mayAsk = false;
+  /** What the list was made from. */
+  #listed: string | undefined;
   /** Nobody answered when the list was made. */
   #isGuess = false;
 
@@ -52,7 +54,7 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
     this.onDidChangeLanguageModelChatInformation = this.#changed.event;
     this.#disposer.own(
       intern.listen({
-        onConfig: () => this.#refresh(),
+        onConfig: () => this.#announce(),
         onModels: () => this.#refresh(),
         // Where a tier goes follows the breakers.
         onBackend: ({ breaker }, before) => breaker.state !== before.state && this.#refresh(),
@@ -69,13 +71,14 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
 
   /** Never asks the person anything, so `silent` makes no difference. */
   async provideLanguageModelChatInformation(): Promise<vscode.LanguageModelChatInformation[]> {
+    const key = this.#key();
+    this.#listed = key;
     if (!this.#mayAsk) {
       this.#mayAsk = true;
       this.#isGuess = true;
       return this.#latest() ?? this.#tiers({ ask: false });
     }
     this.#isGuess = false;
-    const key = this.#key();
     const lists = await Promise.all([this.#tiers(), this.#installed()]);
     const list = lists.flat();
     if (!this.#isGuess) void this.memento.update(LIST_KEY, { key, list });
@@ -126,6 +129,13 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
     const parts = typeof content === 'string' ? [content] : turnMessages(content);
     const counts = parts.map((part) => this.intern.countTokens(tier, part, model));
     return Promise.resolve(counts.reduce((sum, count) => sum + count, 0));
+  }
+
+  /** Other settings are like another start: nobody is asked because of them, but about the installed models. */
+  #announce(): void {
+    if (this.#listed === undefined || this.#listed === this.#key()) return;
+    this.#mayAsk = wantsInstalled();
+    this.#changed.fire();
   }
 
   #refresh(): void {

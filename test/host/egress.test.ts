@@ -267,6 +267,11 @@ describe('what leaves the machine while the cloud is off', () => {
     [COMMANDS.discardDraft]: withDraft,
     [COMMANDS.retryDraft]: withDraft,
     [COMMANDS.retryAnswer]: withAnswer,
+    [COMMANDS.retryAnswerWithModel]: async (id) => {
+      await withAnswer(COMMANDS.copyAnswer);
+      await vscode.window.showTextDocument(stage.answerDocument());
+      await withQuickPick(id);
+    },
     [COMMANDS.copyAnswer]: withAnswer,
     [COMMANDS.answerHere]: withInlineAnswer,
     [COMMANDS.insertAnswer]: withInlineAnswer,

@@ -121,10 +121,13 @@ describe('language models', () => {
   const shown = (name: string) =>
     stage.server.requests.some(({ path, body }) => path === '/api/show' && body.model === name);
 
-  it('are listed again, unasked, when a setting changes', async () => {
+  it('are listed again when a setting changes, and no server is asked because of it', async () => {
     await open();
     await list();
+    const { length } = stage.server.requests;
     await stage.set({ 'tiers.deep': 'gemma3:4b' });
+    assert.equal(stage.server.requests.length, length);
+    await list();
     await stage.server.waitFor(() => shown('gemma3:4b'), 'the question about the new model');
     // The editor tells of ids alone.
     let listener: vscode.Disposable | undefined;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { COMMANDS } from '../../src/host/ids';
 import { defineModel } from '../support/ollama/server';
+import { choosing } from './repository';
 import { eventually, selectAll, Stage } from './support';
 
 const CODE = `/** Admits two calls at once; the others wait in line. */
@@ -289,6 +290,30 @@ describe('summaries', () => {
     await stage.server.whenIdle();
     assert.equal(stage.server.stats.active, 0);
     assert.deepEqual(stage.shown, [], 'a cancel is no error');
+  });
+
+  it('can be run again with another model, which stays', async () => {
+    await start();
+    await stage.file('limiter.ts', CODE, true);
+    await summarizeSelection();
+    const { uri } = stage.answerDocument();
+    const undo = choosing([/^qwen3:14b$/]);
+    try {
+      await vscode.commands.executeCommand(COMMANDS.retryAnswerWithModel, uri);
+    } finally {
+      undo();
+    }
+    await vscode.commands.executeCommand(COMMANDS.retryAnswer, uri);
+    const models = stage.server.requests
+      .filter((r) => r.path === '/api/chat')
+      .map(({ body }) => (body as { model: string }).model);
+    assert.deepEqual(models, ['hermes3:8b', 'qwen3:14b', 'qwen3:14b']);
+    await eventually(() => stage.answerDocument().getText().includes('local · qwen3:14b'), 'it');
+    const lines = (await stage.log()) as { envelope: { model_requested?: string } }[];
+    assert.deepEqual(
+      lines.map(({ envelope }) => envelope.model_requested),
+      [undefined, 'local/qwen3:14b', 'local/qwen3:14b'],
+    );
   });
 
   it('can be run again and copied', async () => {
