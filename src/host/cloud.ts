@@ -176,7 +176,7 @@ function consentText({ host, models }: CloudConfig): string {
       ? `${models.instant} for all tiers`
       : `${models.instant}, and ${models.deep} for the deep tier`;
   return [
-    `What leaves: the prompt of every job of the instant, workhorse and deep tiers. That is its instructions and the selected text or file; for a draft, some lines around the selection too.`,
+    `What leaves: the prompt of every job of the instant, workhorse and deep tiers. That is its instructions and what it is about: the selection, files or change, for a draft some lines around the selection, and in chat the conversation.`,
     `Where to: ${hostLabel(host)}, and no other host. Models: ${used}.`,
     `What stays: embeddings, the audit log and your settings. The key goes to ${hostLabel(host)} alone.`,
     `Cloud First asks the cloud, and this machine when the cloud fails. Cloud as Fallback asks this machine, and the cloud when this machine fails.`,

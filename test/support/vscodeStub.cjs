@@ -38,6 +38,7 @@ const names = [
   'ConfigurationTarget',
   'Diagnostic',
   'DiagnosticSeverity',
+  'Disposable',
   'FilePermission',
   'MarkdownString',
   'Position',
