@@ -3,6 +3,18 @@ import { type ErrorAction, type InternError } from '../core';
 import { COMMANDS } from './ids';
 import { plain } from './plain';
 
+export const OPEN_FILE: ErrorAction = {
+  kind: 'run_command',
+  command: 'workbench.action.quickOpen',
+  title: 'Open File',
+};
+
+export const OPEN_FOLDER: ErrorAction = {
+  kind: 'run_command',
+  command: 'workbench.action.files.openFolder',
+  title: 'Open Folder',
+};
+
 /** What a person chose to do about an error. */
 export type Remedy = 'retry' | 'shorten' | undefined;
 

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
-import type { ArtifactEntry, ArtifactStore } from '../core';
+import { type ArtifactEntry, type ArtifactStore, counted } from '../core';
 import { artifactStore } from './briefCommands';
 import { orError } from './errors';
 import { COMMANDS } from './ids';
@@ -117,19 +117,15 @@ async function deleteOlder(store: ArtifactStore): Promise<void> {
   const more = matched.length - named.length;
   const confirm = 'Delete';
   const chosen = await vscode.window.showWarningMessage(
-    `Delete ${counted(matched.length)} (${Math.ceil(bytes / 1024)} KB) for good?`,
+    `Delete ${counted(matched.length, 'artifact')} (${Math.ceil(bytes / 1024)} KB) for good?`,
     { modal: true, detail: [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('\n') },
     confirm,
   );
   if (chosen !== confirm) return;
   const { deleted } = await store.prune({ olderThanDays, dryRun: false });
-  void vscode.window.showInformationMessage(`Deleted ${counted(deleted)}.`);
+  void vscode.window.showInformationMessage(`Deleted ${counted(deleted, 'artifact')}.`);
 }
 
 function isDays(text: string): boolean {
   return /^\d{1,5}$/.test(text);
-}
-
-function counted(count: number): string {
-  return count === 1 ? '1 artifact' : `${count} artifacts`;
 }

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { type ErrorAction, InternError } from '../core';
+import { OPEN_FOLDER } from './actions';
 import { plain } from './plain';
 import { CONFIG_SECTION, SETTINGS } from './ids';
 
@@ -76,7 +77,7 @@ export async function chooseRepository(clicked?: unknown): Promise<Repository | 
       message: 'No Git repository is open.',
       hint: 'Open a folder that is in one, or make one.',
       actions: [
-        { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
+        OPEN_FOLDER,
         { kind: 'run_command', command: 'git.init', title: 'Initialize Repository' },
       ],
     });

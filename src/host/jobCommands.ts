@@ -15,7 +15,7 @@ import {
   type Shape,
   toInternError,
 } from '../core';
-import { errorText, showError } from './actions';
+import { errorText, OPEN_FILE, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
 import { registerEmbedCommands } from './embedCommands';
@@ -371,7 +371,7 @@ async function schemaFile(): Promise<Shape | undefined> {
     code: 'bad_input',
     message: `${name} is not a schema. ${found.problem}`,
     hint: 'Correct it, or choose another one.',
-    actions: [{ kind: 'run_command', command: 'workbench.action.quickOpen', title: 'Open File' }],
+    actions: [OPEN_FILE],
   });
 }
 

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { InternError } from '../core';
+import { OPEN_FOLDER } from './actions';
 import { type Decoded, type Doubt, readingNotes, textOf } from './files';
 import { chooseChange, chooseRepository, titleOf } from './git';
 import { plain } from './plain';
@@ -134,12 +135,6 @@ export async function repositoryMaterial(): Promise<
     ],
   };
 }
-
-const OPEN_FOLDER = {
-  kind: 'run_command',
-  command: 'workbench.action.files.openFolder',
-  title: 'Open Folder',
-} as const;
 
 async function chooseFolder(): Promise<vscode.WorkspaceFolder | undefined> {
   const folders = vscode.workspace.workspaceFolders ?? [];

@@ -1,14 +1,9 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { type ErrorAction, InternError } from '../core';
+import { OPEN_FILE } from './actions';
 import { type FilesRead, readFiles, type ReadOptions } from './files';
 import { COMMANDS } from './ids';
-
-const OPEN_FILE: ErrorAction = {
-  kind: 'run_command',
-  command: 'workbench.action.quickOpen',
-  title: 'Open File',
-};
 
 /** Text that a job works on, and where it comes from. */
 export interface Source {

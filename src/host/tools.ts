@@ -36,7 +36,8 @@ export function registerTools(intern: Intern): vscode.Disposable[] {
   });
 }
 
-class Tool implements vscode.LanguageModelTool<Given> {
+/** One job as a tool. */
+export class Tool implements vscode.LanguageModelTool<Given> {
   constructor(
     private readonly intern: Intern,
     private readonly job: JobName,

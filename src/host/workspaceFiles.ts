@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { counted, InternError } from '../core';
+import { OPEN_FOLDER } from './actions';
 import { type FilesRead, LIMITS, readingNotes } from './files';
 import { cancellable } from './jobRunner';
 import { fileUri, readWorkspace } from './sources';
@@ -39,9 +40,7 @@ async function readWorkspaceFiles(
       code: 'bad_input',
       message: hasFolder ? 'This is not a file in the open folder.' : 'No folder is open.',
       hint: 'Only files inside the open folder are read.',
-      actions: [
-        { kind: 'run_command', command: 'workbench.action.files.openFolder', title: 'Open Folder' },
-      ],
+      actions: [OPEN_FOLDER],
     });
   }
   return cancellable('Reading files', (signal, progress) =>

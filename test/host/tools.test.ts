@@ -3,6 +3,8 @@ import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
+import { cardOf, type JobName } from '../../src/core';
+import { Tool } from '../../src/host/tools';
 import type { OllamaOptions } from '../support/ollama/server';
 import { TestRepository } from './repository';
 import { Stage } from './support';
@@ -169,6 +171,30 @@ describe('tools', () => {
     );
     assert.match(result, /left out/);
     assert.match(origin, /^deep · local/);
+  });
+
+  it('say before they run what will run where, and let no name of a file come alive', async () => {
+    await open();
+    const said = (job: JobName, input: Record<string, unknown>): unknown => {
+      const { tool } = cardOf(job);
+      assert.ok(tool);
+      return new Tool(stage.api.intern, job, tool).prepareInvocation({ input }).invocationMessage;
+    };
+    assert.equal(
+      said('summarize_deep', { files: ['src/a.ts', 'b.md'] }),
+      'Summarizing src/a.ts, b.md with hermes3:8b (local)',
+    );
+    assert.equal(said('code_review', {}), 'Reviewing the change in Git with hermes3:8b (local)');
+    assert.equal(
+      said('embed_search', { text: 'x' }),
+      'Searching in a text with nomic-embed-text (local)',
+    );
+    const live = said('summarize_deep', { files: ['[run](command:workbench.action.quit)'] });
+    assert.doesNotMatch(String(live), /\]\(/);
+    await stage.set({ 'cloud.mode': 'primary' });
+    assert.match(String(said('summarize_deep', { text: 'x' })), /minimax-m3:cloud \(cloud\)$/);
+    await stage.set({ 'cloud.mode': undefined });
+    assert.deepEqual(stage.server.requests, []);
   });
 
   it('are offered to agents, under names of the product', async () => {
