@@ -79,15 +79,11 @@ describe('the tiers in chat', () => {
     );
   });
 
-  it('work as an agent: a tool is called, its result goes back, and words are shown', async () => {
-    const call = {
-      function: {
-        name: 'read_file',
-        arguments: { filePath: path.join(wb.folder, 'src/a.ts'), startLine: 1, endLine: 1 },
-      },
-    };
+  /** The next answer calls a tool. */
+  function callOnce(name: string, args: object): void {
+    const call = { function: { name, arguments: args } };
     server.faults.next({
-      match: (request) => isChat(request) && /"name":"read_file"/.test(request.bodyText),
+      match: (request) => isChat(request) && request.bodyText.includes(`"name":"${name}"`),
       reply: {
         status: 200,
         headers: { 'Content-Type': 'application/x-ndjson' },
@@ -99,6 +95,17 @@ describe('the tiers in chat', () => {
           .join(''),
       },
     });
+  }
+
+  /** What came back to the model from the tool that it called last. */
+  const returned = (name: string) =>
+    sent()
+      .flatMap(({ messages }) => messages)
+      .findLast(({ role, tool_name }) => role === 'tool' && tool_name === name)?.content;
+
+  it('work as an agent: a tool is called, its result goes back, and words are shown', async () => {
+    const filePath = path.join(wb.folder, 'src/a.ts');
+    callOnce('read_file', { filePath, startLine: 1, endLine: 1 });
     await wb.page.locator('.interactive-input-part .monaco-editor').first().click();
     await wb.page.keyboard.type('What is the answer in a.ts?');
     await wb.page.keyboard.press('Enter');
@@ -120,5 +127,28 @@ describe('the tiers in chat', () => {
       () => 'no answer is shown',
     );
     await wb.screenshot(path.join(pictures, 'language-models-agent.png'));
+  });
+
+  it('work as an agent that hands work to the jobs', async () => {
+    callOnce('ollama_intern_summarize', { files: ['src/a.ts'] });
+    await wb.page.locator('.interactive-input-part .monaco-editor').first().click();
+    await wb.page.keyboard.type('What is src about? Use #intern_summarize');
+    // The list that comes up would take the key.
+    await wb.page.keyboard.press('Escape');
+    await wb.page.keyboard.press('Enter');
+    await poll(
+      async () => returned('ollama_intern_summarize') !== undefined,
+      60_000,
+      () => `no result came back: ${JSON.stringify(sent().map((one) => one.messages.at(-1)))}`,
+    );
+    assert.match(returned('ollama_intern_summarize') ?? '', /deep · local · qwen3:8b/);
+    await server.whenIdle();
+    const answer = wb.page.locator('.interactive-response').last();
+    await poll(
+      async () => /Summariz/.test(await answer.innerText()),
+      20_000,
+      () => 'what the tool does is not shown',
+    );
+    await wb.screenshot(path.join(pictures, 'language-models-tool.png'));
   });
 });

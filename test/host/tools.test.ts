@@ -194,7 +194,7 @@ describe('tools', () => {
     await stage.set({ 'cloud.mode': 'primary' });
     assert.match(String(said('summarize_deep', { text: 'x' })), /minimax-m3:cloud \(cloud\)$/);
     await stage.set({ 'cloud.mode': undefined });
-    assert.deepEqual(stage.server.requests, []);
+    assert.deepEqual(prompts(), []);
   });
 
   it('are offered to agents, under names of the product', async () => {
