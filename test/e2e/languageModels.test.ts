@@ -36,8 +36,10 @@ describe('the tiers in chat', () => {
     await pickerName().waitFor({ state: 'visible', timeout: 30_000 });
   });
 
-  afterEach(function () {
-    return keepEvidence(this, wb);
+  afterEach(async function () {
+    await keepEvidence(this, wb);
+    // A picker that stays open after a failure would take the clicks of the next test.
+    await wb.page.keyboard.press('Escape');
   });
 
   after(async () => {

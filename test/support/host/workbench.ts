@@ -154,14 +154,22 @@ export async function openWorkbench(options: WorkbenchOptions): Promise<Workbenc
 }
 
 function writeSettings(home: string, options: WorkbenchOptions): void {
-  const folder = path.join(serverFolders(home).user, 'User');
   const settings = testSettings(
     options.theme ?? 'dark',
     options.settings,
     options.workspaceTrust ?? false,
   );
-  fs.mkdirSync(folder, { recursive: true });
-  fs.writeFileSync(path.join(folder, 'settings.json'), JSON.stringify(settings, null, 2));
+  const write = (name: string, all: Settings): void => {
+    const folder = path.join(serverFolders(home).user, name);
+    fs.mkdirSync(folder, { recursive: true });
+    fs.writeFileSync(path.join(folder, 'settings.json'), JSON.stringify(all, null, 2));
+  };
+  write('User', settings);
+  // Those of machine scope count only here; in the user's they are dropped as soon as their scope is known.
+  const own = Object.entries(settings).filter(([key]) => key.startsWith('ollamaIntern.'));
+  const machine = path.join(serverFolders(home).user, 'Machine', 'settings.json');
+  // What a window before has kept stays.
+  if (!fs.existsSync(machine)) write('Machine', Object.fromEntries(own));
 }
 
 function linkExtension(home: string, extensionPath: string): void {
