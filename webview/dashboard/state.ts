@@ -1,10 +1,9 @@
+import type { LogState } from '../../src/core/audit/calls';
 import {
-  type CallEntry,
   EVENTS,
   type ResidencyState,
   type RunningCall,
   type Status,
-  withCall,
 } from '../../src/shared/dashboard';
 import { Receiver } from '../../src/shared/ipc';
 
@@ -13,8 +12,13 @@ export interface DashboardState {
   status: Status;
   residency: ResidencyState;
   running: RunningCall[];
-  /** Newest first. */
-  calls: CallEntry[];
+  log: LogState;
+  /** Grows whenever there are other calls, so that whoever shows some asks again. */
+  logVersion: number;
+  /** Grows whenever the log was read anew and no row is what it was. */
+  logNumber: number;
+  /** Grows whenever what the set-up shows may be another. */
+  setupVersion: number;
   /** What the extension's clock is ahead of this one. Milliseconds. */
   ahead: number;
 }
@@ -28,28 +32,41 @@ export function follow(
     const state = read();
     if (state) write({ ...state, ...next(state) });
   };
-  const ended = (call: CallEntry): void =>
-    change(({ running, calls }) => ({
-      running: without(running, call.id),
-      calls: withCall(calls, call),
-    }));
 
   return new Receiver()
-    .on(EVENTS.snapshot, ({ now, ...state }) => write({ ...state, ahead: now - Date.now() }))
+    .on(EVENTS.snapshot, ({ now, ...told }) => {
+      const { logVersion = 0, logNumber = 0, setupVersion = 0 } = read() ?? {};
+      write({
+        ...told,
+        ahead: now - Date.now(),
+        logVersion: logVersion + 1,
+        logNumber: logNumber + 1,
+        setupVersion: setupVersion + 1,
+      });
+    })
+    .on(EVENTS.statusChanged, ({ status }) => change(() => ({ status })))
     .on(EVENTS.callStarted, ({ call }) =>
       change(({ running }) => ({ running: [...without(running, call.call_id), call] })),
     )
-    .on(EVENTS.callPhase, ({ call_id, phase, text }) =>
+    .on(EVENTS.callPhase, ({ call_id, phase }) =>
       change(({ running }) => ({
-        running: running.map((call) =>
-          call.call_id === call_id ? { ...call, phase, text } : call,
-        ),
+        running: running.map((call) => (call.call_id === call_id ? { ...call, phase } : call)),
       })),
     )
-    .on(EVENTS.callFinished, ({ call }) => ended(call))
-    .on(EVENTS.callFailed, ({ call }) => ended(call))
+    .on(EVENTS.callEnded, ({ call_id }) =>
+      change(({ running }) => ({ running: without(running, call_id) })),
+    )
     .on(EVENTS.residencyChanged, ({ residency }) => change(() => ({ residency })))
-    .on(EVENTS.statusChanged, ({ status }) => change(() => ({ status })));
+    .on(EVENTS.logChanged, ({ log, anew }) =>
+      change(({ logVersion, logNumber }) => ({
+        log,
+        logVersion: logVersion + 1,
+        logNumber: logNumber + (anew ? 1 : 0),
+      })),
+    )
+    .on(EVENTS.setupChanged, () =>
+      change(({ setupVersion }) => ({ setupVersion: setupVersion + 1 })),
+    );
 }
 
 function without(running: readonly RunningCall[], callId: string): RunningCall[] {
