@@ -95,14 +95,13 @@ type Logged = Partial<z.infer<typeof envelopeRecord>> & z.infer<typeof failureRe
 const MOST_CHARACTERS = 2_000;
 const MOST_ITEMS = 200;
 
-/** `hint`: what to do about a failure, for the person who waited; the log has none. */
-export function detailsOf(line: LogLine, row: CallRow, hint?: string): CallDetails {
+/** Without a hint: the log has none. */
+export function detailsOf(line: LogLine, row: CallRow): CallDetails {
   const logged = loggedOf(line, row);
   const { message, warnings = [], ...record } = bounded(logged) as Logged;
   return {
     row,
     message,
-    hint,
     warnings,
     stretches: stretchesOf(logged),
     record: withoutUndefined(record),
