@@ -69,9 +69,9 @@ export class LogService {
     this.#lookAlong();
   }
 
-  /** Reads what was added. Resolves when it is known; a log that cannot be read is told to listeners. */
-  look(): Promise<void> {
-    return this.#ask({ what: 'look' });
+  /** Reads what was added. Resolves when it is known, or when listeners know why it cannot be. */
+  async look(): Promise<void> {
+    await this.#ask({ what: 'look' }).catch(() => {});
   }
 
   /** Looks by itself from time to time. */
@@ -120,9 +120,16 @@ export class LogService {
     return () => void this.#listeners.delete(listener);
   }
 
+  /** Ends the thread, and with it what it holds, until the next `open`. */
+  close(): void {
+    this.#end('The log is closed.');
+    this.#path = undefined;
+    this.#state = NOTHING_READ;
+  }
+
   dispose(): void {
     this.#listeners.clear();
-    this.#end('The log is closed.');
+    this.close();
   }
 
   #start(): Worker {
@@ -169,13 +176,10 @@ export class LogService {
     this.#timer?.cancel();
     this.#timer = undefined;
     const worker = this.#worker;
-    // Whoever waits for an answer hears of the end of the thread.
-    void this.look()
-      .catch(() => {})
-      .then(() => {
-        if (!this.#isWatched || this.#worker !== worker || this.#timer) return;
-        this.#timer = this.#clock.setTimeout(() => this.#lookAlong(), WATCH_MS);
-      });
+    void this.look().then(() => {
+      if (!this.#isWatched || this.#worker !== worker || this.#timer) return;
+      this.#timer = this.#clock.setTimeout(() => this.#lookAlong(), WATCH_MS);
+    });
   }
 
   #end(reason: string): void {
