@@ -1,7 +1,8 @@
 import * as z from 'zod/mini';
-import type { CallRow, Spent } from '../core/audit/calls';
+import type { CallRow } from '../core/audit/calls';
 import type { Envelope } from '../core/audit/envelope';
 import type { LogLine } from '../core/audit/line';
+import { spentBy } from '../core/audit/spent';
 import type { CallDetails, Stretch } from './dashboard';
 
 /** A field that is missing or of another type is absent; it never spoils the rest of the line. */
@@ -150,47 +151,6 @@ function stretchesOf(logged: Logged): Stretch[] {
     ...tries,
     ...answering.filter(({ ms }) => ms > 0),
   ];
-}
-
-/**
- * Splits the time of a call. Writing follows from the server's own count; the first token's time may contain a load,
- * so it only bounds the reading.
- */
-export function spentBy(
-  record: Partial<
-    Pick<
-      Logged,
-      | 'elapsed_ms'
-      | 'queued_ms'
-      | 'load_ms'
-      | 'first_token_ms'
-      | 'tokens_out'
-      | 'tokens_per_second'
-      | 'attempts'
-    >
-  >,
-): Spent {
-  let left = record.elapsed_ms ?? 0;
-  const take = (ms: number): number => {
-    const taken = Math.min(left, Math.max(0, Math.round(ms)));
-    left -= taken;
-    return taken;
-  };
-  const queued = take(record.queued_ms ?? 0);
-  const failed = take(
-    (record.attempts ?? [])
-      .filter(({ outcome }) => outcome !== 'answer' && outcome !== 'cancelled')
-      .reduce((sum, { elapsed_ms: ms = 0 }) => sum + ms, 0),
-  );
-  const loading = take(record.load_ms ?? 0);
-  const { tokens_out: tokens, tokens_per_second: rate, first_token_ms: first } = record;
-  if (tokens !== undefined && rate) {
-    const writing = take((tokens / rate) * 1000);
-    return { queued, failed, loading, reading: take(first ?? left), writing };
-  }
-  if (first === undefined) return { queued, failed, loading, reading: 0, writing: 0 };
-  const reading = take(first);
-  return { queued, failed, loading, reading, writing: take(left) };
 }
 
 function bounded(value: unknown): unknown {

@@ -7,6 +7,7 @@ import { Receiver, type Wire } from '../../shared/ipc';
 import { COMMANDS as PRODUCT_COMMANDS, VIEWS } from '../ids';
 import { Disposer } from '../lifecycle';
 import type { Notifications } from '../notifications';
+import { answerAboutCalls, Hints } from './calls';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
@@ -31,6 +32,7 @@ export class DashboardPanel implements vscode.Disposable {
   readonly #log: LogService;
   readonly #memory: MemoryWatch;
   readonly #rates = new Rates();
+  readonly #hints = new Hints();
   #panel: vscode.WebviewPanel | undefined;
   /** The webview is visible and has its snapshot. */
   #ready = false;
@@ -71,7 +73,10 @@ export class DashboardPanel implements vscode.Disposable {
         },
         onPhase: (call) => this.#onPhase(call),
         onEnvelope: ({ call_id }) => this.#onEnded(call_id),
-        onError: ({ callId }) => this.#onEnded(callId),
+        onError: (error) => {
+          this.#hints.remember(error);
+          this.#onEnded(error.callId);
+        },
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
@@ -130,7 +135,7 @@ export class DashboardPanel implements vscode.Disposable {
 
   #receiver(): Receiver {
     const { intern, run } = this.#o;
-    return new Receiver()
+    const receiver = new Receiver()
       .on(COMMANDS.ready, () => this.#start())
       .on(COMMANDS.refresh, () => this.#refresh())
       .on(COMMANDS.stopCall, ({ call_id }) => void intern.stop(call_id))
@@ -140,6 +145,7 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.retryBackend, ({ backend }) => intern.retryNow(backend))
       .on(COMMANDS.openSettings, ({ setting }) => run(PRODUCT_COMMANDS.openSettings, setting))
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
+    return answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
   }
 
   #start(): void {
