@@ -113,6 +113,8 @@ export interface InternListener {
   onBackend?(status: BackendStatus, before: BreakerStatus): void;
   /** A model was pulled, or what was known of the installed ones is forgotten. */
   onModels?(): void;
+  /** The key of the cloud was set or cleared. */
+  onCloudKey?(): void;
   onLogProblem?(error: Error): void;
 }
 
@@ -299,6 +301,7 @@ class InternCore implements Intern {
 
   setCloudKey(address: string, key: string | undefined): void {
     this.#backends.setCloudKey(parseHost(address), key);
+    this.#tell('onCloudKey');
   }
 
   cloudKey(): Promise<KeySource> {

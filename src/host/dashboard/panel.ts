@@ -246,7 +246,7 @@ export class DashboardPanel implements vscode.Disposable {
 
   readonly #afterEnd = (): void => {
     this.#tellStatus();
-    this.#memory.stir();
+    void this.#memory.stir();
     void this.#o.intern.flush().then(() => this.#log.look());
   };
 
