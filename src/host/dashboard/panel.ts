@@ -10,6 +10,7 @@ import type { Notifications } from '../notifications';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
+import { answerSetup } from './setup';
 
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
@@ -75,6 +76,7 @@ export class DashboardPanel implements vscode.Disposable {
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
+        onCloudKey: () => this.#post(EVENTS.setupChanged.with({})),
       }),
     );
   }
@@ -129,8 +131,8 @@ export class DashboardPanel implements vscode.Disposable {
   }
 
   #receiver(): Receiver {
-    const { intern, run } = this.#o;
-    return new Receiver()
+    const { intern, notifications, run } = this.#o;
+    const receiver = new Receiver()
       .on(COMMANDS.ready, () => this.#start())
       .on(COMMANDS.refresh, () => this.#refresh())
       .on(COMMANDS.stopCall, ({ call_id }) => void intern.stop(call_id))
@@ -140,6 +142,8 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.retryBackend, ({ backend }) => intern.retryNow(backend))
       .on(COMMANDS.openSettings, ({ setting }) => run(PRODUCT_COMMANDS.openSettings, setting))
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
+    const post = this.#post;
+    return answerSetup(receiver, { intern, notifications, memory: this.#memory, post });
   }
 
   #start(): void {
