@@ -6,7 +6,7 @@ import { writeBigLog } from '../support/bigLog';
 import { assertAccessible } from './axe';
 import { SECRET } from './dashboardLog';
 import { DashboardStage, isTooWide, pictures, waitForIcons, waitForText } from './dashboardStage';
-import { poll } from './support';
+import { keepEvidence, poll } from './support';
 
 const LINES = 200_000;
 const ROW = 24;
@@ -42,8 +42,11 @@ describe('the dashboard’s calls', function () {
   const status = (): Locator => frame.locator('#view [role=status]');
   const append = (text: string): void => fs.appendFileSync(stage.logPath, text);
   const scrollTo = (pixels: number): Promise<void> =>
-    list().evaluate<void, number>('(grid, top) => void (grid.scrollTop = top)', pixels);
-  const scrolledTo = (): Promise<number> => list().evaluate<number>('(grid) => grid.scrollTop');
+    list().evaluate((grid, top) => {
+      (grid as unknown as { scrollTop: number }).scrollTop = top;
+    }, pixels);
+  const scrolledTo = (): Promise<number> =>
+    list().evaluate((grid) => (grid as unknown as { scrollTop: number }).scrollTop);
   const total = async (): Promise<number> => Number(await list().getAttribute('aria-rowcount')) - 1;
   const numberIn = async (text: RegExp): Promise<number> => {
     const [, digits = ''] = text.exec(await waitForText(status(), text)) ?? [];
@@ -55,9 +58,12 @@ describe('the dashboard’s calls', function () {
   before(async function () {
     this.timeout(180_000);
     await writeBigLog(stage.logPath, { lines: LINES, now: Date.now() - 60_000 });
-    await stage.open({ viewport: { width: 1400, height: 800 } });
+    await stage.open({ viewport: { width: 1700, height: 800 } });
     frame = await stage.show('Calls');
     await waitForText(status(), /^1\d\d,\d{3} calls$/, 60_000);
+  });
+  afterEach(async function () {
+    await keepEvidence(this, stage.wb);
   });
   after(async function () {
     await stage.close(this);
@@ -324,7 +330,11 @@ describe('the dashboard’s calls', function () {
     for (const width of [300, 560, 1280, 2000]) {
       // Half a window wide, the panel is as narrow as a side bar.
       await stage.wb.page.setViewportSize({ width: width + 48, height: 800 });
-      await frame.waitForFunction(`Math.abs(innerWidth - ${width}) < 60`);
+      await poll(
+        async () => Math.abs((await frame.evaluate<number>('innerWidth')) - width) < 60,
+        5_000,
+        () => `The view is not ${width} wide`,
+      );
       await loaded(0);
       assert.ok(!(await isTooWide(frame)), `too wide at ${width}`);
       await stage.wb.screenshot(path.join(pictures, `calls-${width}.png`));
@@ -341,7 +351,7 @@ describe('the dashboard’s calls', function () {
       await assertAccessible(frame);
       await details().getByRole('button', { name: 'Close' }).click();
     }
-    await stage.wb.page.setViewportSize({ width: 1400, height: 800 });
+    await stage.wb.page.setViewportSize({ width: 1700, height: 800 });
   });
 
   it('follows a log that is set aside', async () => {

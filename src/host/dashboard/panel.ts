@@ -1,6 +1,5 @@
 import * as vscode from 'vscode';
 import type { Intern, RunningCall as CoreRunningCall } from '../../core';
-import type { LogState } from '../../core/audit/calls';
 import { LogService } from '../../core/audit/logService';
 import { COMMANDS, EVENTS } from '../../shared/dashboard';
 import { Receiver, type Wire } from '../../shared/ipc';
@@ -11,6 +10,7 @@ import { answerAboutCalls, Hints } from './calls';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
+import { answerSetup } from './setup';
 
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
@@ -41,7 +41,6 @@ export class DashboardPanel implements vscode.Disposable {
   #host: string;
   #version: string | undefined;
   #logPath: string | undefined;
-  #logState: LogState = { state: 'reading', read: 0, size: 0, calls: 0 };
   #logIsAnew = false;
   readonly #changedPhases = new Map<string, CoreRunningCall>();
   /** What was told last. */
@@ -55,7 +54,7 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log = this.#disposer.own(
       new LogService(vscode.Uri.joinPath(extensionUri, 'dist', 'logWorker.js').fsPath),
     );
-    this.#log.onChanged((state, anew) => this.#onLog(state, anew));
+    this.#log.onChanged((_, anew) => this.#onLog(anew));
     this.#memory = new MemoryWatch(intern, (residency) =>
       this.#post(EVENTS.residencyChanged.with({ residency })),
     );
@@ -80,6 +79,7 @@ export class DashboardPanel implements vscode.Disposable {
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
+        onCloudKey: () => this.#post(EVENTS.setupChanged.with({})),
       }),
     );
   }
@@ -134,7 +134,7 @@ export class DashboardPanel implements vscode.Disposable {
   }
 
   #receiver(): Receiver {
-    const { intern, run } = this.#o;
+    const { intern, notifications, run } = this.#o;
     const receiver = new Receiver()
       .on(COMMANDS.ready, () => this.#start())
       .on(COMMANDS.refresh, () => this.#refresh())
@@ -145,7 +145,9 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.retryBackend, ({ backend }) => intern.retryNow(backend))
       .on(COMMANDS.openSettings, ({ setting }) => run(PRODUCT_COMMANDS.openSettings, setting))
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
-    return answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
+    answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
+    const post = this.#post;
+    return answerSetup(receiver, { intern, notifications, memory: this.#memory, post });
   }
 
   #start(): void {
@@ -161,7 +163,7 @@ export class DashboardPanel implements vscode.Disposable {
         status,
         residency: this.#memory.state,
         running: this.#o.intern.running.map((call) => runningCall(call, this.#rates, now)),
-        log: this.#logState,
+        log: this.#log.state,
       }),
     );
     this.#showWanted();
@@ -213,14 +215,13 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log.open(this.#logPath);
   }
 
-  #onLog(state: LogState, anew: boolean): void {
-    this.#logState = state;
+  #onLog(anew: boolean): void {
     this.#logIsAnew ||= anew;
     this.#soon(this.#tellLog);
   }
 
   readonly #tellLog = (): void => {
-    this.#post(EVENTS.logChanged.with({ log: this.#logState, anew: this.#logIsAnew }));
+    this.#post(EVENTS.logChanged.with({ log: this.#log.state, anew: this.#logIsAnew }));
     this.#logIsAnew = false;
   };
 
@@ -252,7 +253,7 @@ export class DashboardPanel implements vscode.Disposable {
 
   readonly #afterEnd = (): void => {
     this.#tellStatus();
-    this.#memory.stir();
+    void this.#memory.stir();
     void this.#o.intern.flush().then(() => this.#log.look());
   };
 
