@@ -5,17 +5,12 @@ import type { Theme } from '../support/host/workbench.ts';
 import { CLOUD_KEY, type CloudServer, startCloud } from '../support/ollama/cloud';
 import { defineModel } from '../support/ollama/server';
 import { assertAccessible } from './axe';
-import {
-  DashboardStage,
-  isTooWide,
-  pictures,
-  section,
-  waitForIcons,
-  waitForText,
-} from './dashboardStage';
+import { DashboardStage, isTooWide, pictures, waitForIcons, waitForText } from './dashboardStage';
 import { poll, webviewFrame } from './support';
 
-const MODELS = ['hermes3:8b', 'qwen3:8b', 'qwen3:14b'].map((name) => defineModel({ name }));
+const MODELS = ['hermes3:8b', 'qwen3:8b', 'qwen3:14b'].map((name) =>
+  defineModel({ name, contextLength: 131_072 }),
+);
 const EMBEDDER = defineModel({ name: 'nomic-embed-text', capabilities: ['embedding'] });
 
 describe("the dashboard's set-up", function () {
@@ -266,7 +261,9 @@ describe("the dashboard's set-up", function () {
       );
       await stage.load('hermes3:8b', 8_192);
       await stage.show('Set-up');
-      for (const width of [2000, 1280, 560, 300]) {
+      await wb.runCommand('View: Toggle Primary Side Bar Visibility');
+      // The bar at the side takes 60 of them.
+      for (const width of [2000, 1280, 620, 360]) {
         await wb.page.setViewportSize({ width, height: 900 });
         const frame = await webviewFrame(wb, '[role=tablist]');
         await waitForText(row(frame, 'instant'), /loaded/);
