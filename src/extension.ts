@@ -9,9 +9,8 @@ import { ChatParticipant } from './host/chat/participant';
 import { registerChangeCommands } from './host/changeCommands';
 import { registerCodeActions } from './host/codeActions';
 import { registerCommands } from './host/commands';
-import { DashboardPanel } from './host/dashboard';
+import { DashboardPanel } from './host/dashboard/panel';
 import { Drafts } from './host/drafts';
-import { COMMANDS } from './host/ids';
 import { InlineAnswers } from './host/inlineAnswers';
 import { JobCommands } from './host/jobCommands';
 import { LanguageModels } from './host/languageModels';
@@ -50,16 +49,11 @@ export function activate(context: vscode.ExtensionContext): Api {
   const notifications = new Notifications(intern);
   const review = new ReviewDiagnostics();
   const cloud = new Cloud(intern, keys, notifications);
-  const run = (command: string, ...args: unknown[]): void =>
-    void vscode.commands.executeCommand(command, ...args);
   const dashboard = new DashboardPanel({
     extensionUri: context.extensionUri,
     intern,
-    stopCall: (callId) => void intern.stop(callId),
-    openLog: () => run(COMMANDS.showLog),
-    pickProfile: () => run(COMMANDS.selectProfile),
-    startServer: () => run(COMMANDS.startServer),
-    openSettings: (setting) => run(COMMANDS.openSettings, setting),
+    notifications,
+    run: (command, ...args) => void vscode.commands.executeCommand(command, ...args),
   });
 
   context.subscriptions.push(

@@ -1,4 +1,3 @@
-import type { LogLine } from '../core/audit/line';
 import { modelKey } from '../core/ollama/names';
 import type { EvictedModel, ResidentModel } from './dashboard';
 
@@ -13,11 +12,8 @@ export class Evictions {
   #seen = new Map<string, ResidentModel>();
 
   /** Takes in what the log tells about the time before the first look. */
-  learn(lines: readonly LogLine[]): void {
-    for (const { kind, ts, model } of lines) {
-      const at = Date.parse(ts);
-      if (kind === 'eviction' && typeof model === 'string' && at) this.#add(model, at);
-    }
+  learn(evicted: readonly EvictedModel[]): void {
+    for (const { name, at } of evicted) this.#add(name, at);
   }
 
   /** Models that are out of memory because others pushed them out, latest first. */

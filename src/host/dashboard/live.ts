@@ -1,0 +1,79 @@
+import {
+  type BackendStatus,
+  type Intern,
+  failureReason,
+  hostLabel,
+  isCloudName,
+  parseModelRef,
+  type Phase as CorePhase,
+  type RunningCall as CoreRunningCall,
+  TIERS,
+} from '../../core';
+import type { BackendState, Phase, RunningCall, Status } from '../../shared/dashboard';
+
+/** How fast running calls write, as far as it was seen. */
+export class Rates {
+  readonly #first = new Map<string, { at: number; tokens: number }>();
+
+  /** Tokens per second since the first look at the writing; undefined until there is a second one. */
+  of(callId: string, tokens: number, now: number): number | undefined {
+    const first = this.#first.get(callId);
+    if (!first) this.#first.set(callId, { at: now, tokens });
+    if (!first || now - first.at < 500 || tokens <= first.tokens) return undefined;
+    return ((tokens - first.tokens) / (now - first.at)) * 1000;
+  }
+
+  forget(callId: string): void {
+    this.#first.delete(callId);
+  }
+}
+
+export function runningCall(call: CoreRunningCall, rates: Rates, now: number): RunningCall {
+  const { call_id, job, backend, model, started_at } = call;
+  const phase = phaseOf(call.phase, (tokens) => rates.of(call_id, tokens, now));
+  return { call_id, job, backend, model, started_at, phase };
+}
+
+function phaseOf(
+  phase: CorePhase | undefined,
+  rate: (tokens: number) => number | undefined,
+): Phase {
+  if (!phase) return { phase: 'starting' };
+  if (phase.phase !== 'writing') return phase;
+  return { ...phase, tokens_per_second: rate(phase.tokens) };
+}
+
+/** What stands above everything else: where calls go, and what is wrong with it. */
+export function statusOf(intern: Intern, version: string | undefined, now: number): Status {
+  const { config } = intern;
+  const models = TIERS.map((tier) => parseModelRef(config.tiers[tier].model))
+    .filter(({ backend, model }) => backend === 'local' && !isCloudName(model))
+    .map(({ model }) => model);
+  return {
+    profile: config.profile,
+    cloud_mode: config.cloud.mode,
+    backends: intern.backends.map((status) => ({
+      ...backendState(status, now),
+      most: config.maxConcurrent,
+      ...(status.backend === 'local' && version !== undefined && { version }),
+    })),
+    models: [...new Set(models)],
+    problems: config.problems.map(({ setting, message }) => ({ setting, message })),
+  };
+}
+
+function backendState(status: BackendStatus, now: number): Omit<BackendState, 'most'> {
+  const { backend, host, breaker, running, waiting, error, answered } = status;
+  const { state, retry_in_ms: left } = breaker;
+  const reason = breaker.reason ?? (error && (failureReason(error) ?? error.code));
+  return {
+    backend,
+    host: hostLabel(host),
+    state: state === 'closed' ? (error ? 'failing' : answered ? 'answers' : 'unknown') : state,
+    ...(reason !== undefined && { reason }),
+    ...(left !== undefined && { retry_at: now + left }),
+    ...(error && { message: `${error.message} ${error.hint}`.trim() }),
+    running,
+    waiting,
+  };
+}
