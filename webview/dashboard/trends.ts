@@ -4,6 +4,11 @@ import { t } from './l10n';
 export const GROUPS = ['backend', 'tier', 'model'] as const;
 export type Group = (typeof GROUPS)[number];
 
+/** What the log calls it, which may be nothing. */
+export function named(name: string): string {
+  return name === '' ? t('not known') : name;
+}
+
 /** Values of one name, one for each bucket; undefined where there is nothing to tell. */
 export interface Series {
   label: string;
@@ -36,7 +41,7 @@ export function seriesBy(
   const groups = by[group];
   const shown = shownGroups(groups, group);
   const series = shown.map(({ name, look, buckets: values }) => ({
-    label: name,
+    label: named(name),
     look,
     values: values.map((bucket) => bucket[what]),
   }));
@@ -45,11 +50,13 @@ export function seriesBy(
     return total - series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0);
   });
   if (rest.every((value) => value <= 0)) return series;
-  const label = groups.length > shown.length ? t('others') : t('not known');
-  return [...series, { label, values: rest, look: REST }];
+  return [...series, { label: t('others'), values: rest, look: REST }];
 }
 
-function shownGroups(groups: readonly TrendGroup[], group: Group): (TrendGroup & { look: number })[] {
+function shownGroups(
+  groups: readonly TrendGroup[],
+  group: Group,
+): (TrendGroup & { look: number })[] {
   const known = KNOWN[group];
   const most = [...groups]
     .sort((a, b) => b.calls - a.calls || compare(a.name, b.name))
@@ -130,7 +137,11 @@ export function places(backends: readonly TrendGroup[]): {
 }[] {
   const all = backends.reduce((sum, { elapsed_ms }) => sum + elapsed_ms, 0);
   return KNOWN.backend
-    .map((backend, look) => ({ backend, look, group: backends.find(({ name }) => name === backend) }))
+    .map((backend, look) => ({
+      backend,
+      look,
+      group: backends.find(({ name }) => name === backend),
+    }))
     .filter(({ backend, group }) => backend !== 'gateway' || group)
     .map(({ backend, look, group }) => ({
       backend,
