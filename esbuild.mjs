@@ -44,6 +44,13 @@ const extension = {
 };
 
 /** @type {esbuild.BuildOptions} */
+const logWorker = {
+  ...extension,
+  entryPoints: ['src/core/audit/logWorker.ts'],
+  outfile: 'dist/logWorker.js',
+};
+
+/** @type {esbuild.BuildOptions} */
 const webview = {
   ...shared,
   entryPoints: { dashboard: 'webview/dashboard/main.ts' },
@@ -58,6 +65,8 @@ const webview = {
     ...shared.plugins,
   ],
 };
+
+const bundles = [extension, logWorker, webview];
 
 function copyAssets() {
   mkdirSync('dist/webview', { recursive: true });
@@ -95,8 +104,8 @@ if (flags.has('--package')) {
   rmSync('dist', { recursive: true, force: true });
   copyAssets();
   if (flags.has('--watch')) {
-    for (const options of [extension, webview]) await (await esbuild.context(options)).watch();
+    for (const options of bundles) await (await esbuild.context(options)).watch();
   } else {
-    await Promise.all([extension, webview].map((options) => esbuild.build(options)));
+    await Promise.all(bundles.map((options) => esbuild.build(options)));
   }
 }

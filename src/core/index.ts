@@ -39,6 +39,8 @@ export { type BatchOptions, runBatch } from './batch';
 export { backendsOf, jobOf, lineText, type LogFilter, type LogLine, outcomeOf } from './audit/line';
 export { LOG_KINDS, type LogKind } from './audit/log';
 export { type Follower, followLog, type LogQuery, readLog } from './audit/reader';
+export { type Eviction } from './audit/logIndex';
+export { type LogListener, LogService } from './audit/logService';
 export { type Clock, systemClock, type Timer } from './clock';
 export {
   availableProfiles,

@@ -1,7 +1,8 @@
 import * as z from 'zod/mini';
 import type { Envelope } from '../core/audit/envelope';
 import { jobOf, type LogLine } from '../core/audit/line';
-import type { CallEntry, Spent } from './dashboard';
+import { spentBy } from '../core/audit/spent';
+import type { CallEntry } from './dashboard';
 
 /** What an error tells about its call when the log could not be read. */
 interface Failure {
@@ -172,47 +173,6 @@ function fromFailure(raw: object, job: string, at: number, fallbackId: string): 
     spent: spentBy(record),
     record: withoutUndefined({ ...record, code }),
   };
-}
-
-/**
- * Splits the time of a call. Writing follows from the server's own count; the first token's time may contain a load,
- * so it only bounds the reading.
- */
-export function spentBy(
-  record: Partial<
-    Pick<
-      z.infer<typeof envelopeRecord>,
-      | 'elapsed_ms'
-      | 'queued_ms'
-      | 'load_ms'
-      | 'first_token_ms'
-      | 'tokens_out'
-      | 'tokens_per_second'
-      | 'attempts'
-    >
-  >,
-): Spent {
-  let left = record.elapsed_ms ?? 0;
-  const take = (ms: number): number => {
-    const taken = Math.min(left, Math.max(0, Math.round(ms)));
-    left -= taken;
-    return taken;
-  };
-  const queued = take(record.queued_ms ?? 0);
-  const failed = take(
-    (record.attempts ?? [])
-      .filter(({ outcome }) => outcome !== 'answer' && outcome !== 'cancelled')
-      .reduce((sum, { elapsed_ms: ms = 0 }) => sum + ms, 0),
-  );
-  const loading = take(record.load_ms ?? 0);
-  const { tokens_out: tokens, tokens_per_second: rate, first_token_ms: first } = record;
-  if (tokens !== undefined && rate) {
-    const writing = take((tokens / rate) * 1000);
-    return { queued, failed, loading, reading: take(first ?? left), writing };
-  }
-  if (first === undefined) return { queued, failed, loading, reading: 0, writing: 0 };
-  const reading = take(first);
-  return { queued, failed, loading, reading, writing: take(left) };
 }
 
 function isObject(value: unknown): value is object {

@@ -5,7 +5,6 @@ import {
   entryFromError,
   entryFromLine,
   recordJson,
-  spentBy,
   withHint,
 } from '../../src/shared/calls';
 import {
@@ -24,6 +23,7 @@ import * as format from '../../webview/dashboard/format';
 import { advice, expiryText, placeText, shortName } from '../../webview/dashboard/residency';
 import { type DashboardState, follow } from '../../webview/dashboard/state';
 import type { Attempt, Backend, Envelope } from '../../src/core/audit/envelope';
+import { spentBy } from '../../src/core/audit/spent';
 
 const NOW = Date.UTC(2026, 5, 1, 12);
 const MINUTE = 60_000;

@@ -19,9 +19,11 @@ export interface LogFilter {
 
 /** undefined for what is no line of a log. */
 export function parseLogLine(text: string): LogLine | undefined {
-  if (!text.startsWith('{')) return undefined;
+  // Some editors put a mark before the first.
+  const json = text.startsWith('\uFEFF') ? text.slice(1) : text;
+  if (!json.startsWith('{')) return undefined;
   try {
-    const line = JSON.parse(text) as Partial<LogLine>;
+    const line = JSON.parse(json) as Partial<LogLine>;
     if (typeof line.kind !== 'string' || typeof line.ts !== 'string') return undefined;
     // Others log answers and vectors. Nobody here reads them, and a thousand of them would fill the memory.
     delete envelopeOf(line)?.result;

@@ -19,8 +19,8 @@ export interface Follower {
 const POLL_MS = 500;
 const BLOCK_BYTES = 64 * 1024;
 /** What is longer is no line, and is skipped. Bytes. */
-const MOST_LINE_BYTES = 16 * 1024 * 1024;
-const NEWLINE = 0x0a;
+export const MOST_LINE_BYTES = 16 * 1024 * 1024;
+export const NEWLINE = 0x0a;
 
 /** The lines that match, newest first, also from what was set aside. Lines that cannot be read are skipped. */
 export function readLog(path: string, query: LogQuery): Promise<LogLine[]> {
@@ -114,8 +114,8 @@ class LogReader {
   }
 }
 
-/** The file that is written to, and those set aside before it. */
-async function openFiles(
+/** The file that is written to, and those set aside before it, oldest first. */
+export async function openFiles(
   path: string,
 ): Promise<{ current: FileHandle | undefined; older: SetAsideFile[] }> {
   const list = async (): Promise<SetAsideFile[]> =>
