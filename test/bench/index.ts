@@ -1,4 +1,5 @@
 import { benchActivation } from './activation';
+import { benchDashboard } from './dashboard';
 import { benchLongInput } from './longInput';
 import { type Figure, print } from './report';
 import { benchRun, benchStream } from './run';
@@ -9,6 +10,7 @@ async function main(): Promise<void> {
     ...(await benchRun()),
     ...(await benchStream()),
     ...(await benchLongInput()),
+    ...(await benchDashboard()),
   ];
   print(figures, process.argv.includes('--json'));
 }

@@ -3,7 +3,7 @@ export interface Figure {
   bench: string;
   metric: string;
   value: number;
-  unit: 'ms' | 'lines/s' | 'KB';
+  unit: 'ms' | 'lines/s' | 'KB' | 'frames';
   baseline: number;
   /** value - baseline. */
   difference: number;

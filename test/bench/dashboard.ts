@@ -1,0 +1,280 @@
+import { appendFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Frame, Page } from 'playwright-core';
+import { openStage, poll, type Stage, webviewFrame } from '../e2e/support';
+import { writeBigLog } from '../support/bigLog';
+import { startOllama } from '../support/ollama/server';
+import { type Figure, figure, type Goal } from './report';
+
+const LINES = 200_000;
+/** What arrives while frames are counted. */
+const CALLS_PER_SECOND = 50;
+const SECONDS = 4;
+/** What everybody types. */
+const WORD = 'draft';
+
+const SCROLLER = '.scroller';
+const ROWS = '[data-place]';
+
+/** Durations are milliseconds; sizes KB. */
+interface Measured {
+  paint: number;
+  filter: number;
+  scroll: Frames;
+  arriving: Frames;
+  memory: number;
+}
+
+interface Frames {
+  /** The longest time between two frames. */
+  worst: number;
+  /** Those over 50 ms. */
+  slow: number;
+  count: number;
+}
+
+const below = (ms: number): Goal => ({ text: `under ${ms} ms`, isMet: (f) => f.value < ms });
+const less: Goal = { text: 'less', isMet: (f) => f.value < f.baseline };
+
+/**
+ * The dashboard on a real workbench with a log of many calls, against the same log in a plain table of the same
+ * browser.
+ */
+export async function benchDashboard(): Promise<Figure[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'intern-bench-'));
+  const logPath = join(folder, 'log.ndjson');
+  const server = await startOllama();
+  try {
+    await writeBigLog(logPath, { lines: LINES, now: Date.now(), seed: 1 });
+    const wb = await openStage({
+      env: { OLLAMA_HOST: server.url, INTERN_LOG_PATH: logPath },
+      settings: { 'chat.disableAIFeatures': true },
+    });
+    try {
+      const dashboard = await measureDashboard(wb, logPath);
+      const table = await measureTable(wb.page, logPath);
+      return figures(dashboard, table);
+    } finally {
+      await wb.close();
+    }
+  } finally {
+    await server.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function figures(ours: Measured, table: Measured): Figure[] {
+  const bench = `dashboard with ${LINES.toLocaleString('en-US')} lines against a plain table`;
+  const frames = (name: string, a: Frames, b: Frames): Figure[] => [
+    figure(bench, `${name}: longest of ${a.count} frames`, a.worst, 'ms', b.worst, below(50)),
+    figure(bench, `${name}: frames over 50 ms`, a.slow, 'frames', b.slow, less),
+  ];
+  return [
+    figure(
+      bench,
+      'opening to the first rows on the screen',
+      ours.paint,
+      'ms',
+      table.paint,
+      below(1_000),
+    ),
+    figure(bench, 'filter to repaint', ours.filter, 'ms', table.filter, less),
+    ...frames('scrolling', ours.scroll, table.scroll),
+    ...frames(`${CALLS_PER_SECOND} calls a second`, ours.arriving, table.arriving),
+    figure(bench, 'memory: page, and host with its worker', ours.memory, 'KB', table.memory, less),
+  ];
+}
+
+async function measureDashboard(wb: Stage, logPath: string): Promise<Measured> {
+  // In every frame from now on: when the first row was painted.
+  await wb.page.context().addInitScript(`
+    globalThis.__painted = new Promise((resolve) => {
+      const look = () => {
+        if (!document.querySelector('${ROWS} [role=gridcell]')) return requestAnimationFrame(look);
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve(Date.now())));
+      };
+      if (location.href.includes('fake.html')) requestAnimationFrame(look);
+    });`);
+  const item = wb.statusBarLocator('ollamaIntern.status');
+  // The calls are what is shown: the view is remembered.
+  await item.click();
+  const first = await webviewFrame(wb, '[role=tablist]');
+  await first.getByRole('tab', { name: /^Calls/ }).click();
+  await first.locator(ROWS).first().waitFor();
+  await wb.runCommand('View: Close All Editors');
+  const before = await hostMemory(wb);
+  await delay(2_000);
+
+  const start = Date.now();
+  await item.click();
+  const frame = await webviewFrame(wb, ROWS);
+  const last = (await frame.evaluate<number>('__painted')) - start;
+  await poll(
+    async () => !/Reading/.test(await frame.locator('.view').innerText()),
+    60_000,
+    () => 'The log is never read',
+  );
+  const shown = await rowCount(frame);
+  if (shown < LINES / 2) throw new Error(`Only ${shown} calls are listed.`);
+  await delay(1_000);
+
+  const filter = await frame.evaluate<number>(`(${filterTime.toString()})(
+    () => {
+      const input = document.querySelector('vscode-textfield');
+      input.value = '${WORD}';
+      input.dispatchEvent(new Event('input', { bubbles: true, composed: true }));
+    },
+    () => Number(document.querySelector('[role=grid]').getAttribute('aria-rowcount')) < ${shown},
+  )`);
+  await frame.evaluate(`(() => {
+    const input = document.querySelector('vscode-textfield');
+    input.value = '';
+    input.dispatchEvent(new Event('input', { bubbles: true, composed: true }));
+  })()`);
+  await poll(
+    async () => (await rowCount(frame)) >= shown,
+    10_000,
+    () => 'The filter stays',
+  );
+  const scroll = await scrolled(frame, SCROLLER);
+  await frame.evaluate(`document.querySelector('${SCROLLER}').scrollTop = 0`);
+  const arriving = await arrive(frame, logPath);
+  const memory = (await pageMemory(frame)) + (await hostMemory(wb)) - before;
+  return { paint: last, filter, scroll, arriving, memory };
+}
+
+/** What somebody would write in a quarter of an hour: read the file, make a row of each line. */
+async function measureTable(page: Page, logPath: string): Promise<Measured> {
+  const other = await page.context().newPage();
+  try {
+    await other.setContent(
+      '<input /><div class="scroller" style="height:90vh;overflow:auto"></div>',
+    );
+    const text = await readFile(logPath, 'utf8');
+    await other.evaluate((given) => ((globalThis as { text?: string }).text = given), text);
+    const frame = other.mainFrame();
+    const paint = await frame.evaluate<number>(`(async () => {
+      const start = Date.now();
+      const table = document.createElement('table');
+      globalThis.addRow = (line, at) => {
+        let parsed;
+        try { parsed = JSON.parse(line); } catch { return; }
+        const record = parsed.envelope ?? parsed;
+        const row = table.insertRow(at);
+        for (const value of [parsed.ts, record.job ?? parsed.tool, record.tier_used, record.backend,
+          record.model, record.tokens_in, record.tokens_out, record.elapsed_ms, parsed.code]) {
+          row.insertCell().textContent = value ?? '';
+        }
+      };
+      for (const line of globalThis.text.split('\\n').reverse()) addRow(line, -1);
+      document.querySelector('.scroller').append(table);
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      return Date.now() - start;
+    })()`);
+    const filter = await frame.evaluate<number>(`(${filterTime.toString()})(
+      () => {
+        for (const row of document.querySelectorAll('tr')) {
+          row.hidden = !row.textContent.includes('${WORD}');
+        }
+      },
+      () => true,
+    )`);
+    await frame.evaluate(`for (const row of document.querySelectorAll('tr')) row.hidden = false`);
+    const scroll = await scrolled(frame, SCROLLER);
+    await frame.evaluate(`document.querySelector('${SCROLLER}').scrollTop = 0`);
+    await frame.evaluate(`(() => {
+      const lines = globalThis.text.split('\\n').slice(0, 1000);
+      let next = 0;
+      setInterval(() => addRow(lines[next++ % lines.length], 0), ${1000 / CALLS_PER_SECOND});
+    })()`);
+    const arriving = await counted(frame, SECONDS * 1_000);
+    return { paint, filter, scroll, arriving, memory: await pageMemory(frame) };
+  } finally {
+    await other.close();
+  }
+}
+
+/** From an action to the second frame after what it is to bring about. */
+function filterTime(act: () => void, isThere: () => boolean): Promise<number> {
+  return new Promise((resolve) => {
+    const start = performance.now();
+    act();
+    const look = (): void => {
+      if (!isThere()) return void requestAnimationFrame(look);
+      requestAnimationFrame(() => resolve(performance.now() - start));
+    };
+    requestAnimationFrame(look);
+  });
+}
+
+async function rowCount(frame: Frame): Promise<number> {
+  return Number(await frame.locator('[role=grid]').getAttribute('aria-rowcount'));
+}
+
+/** As a wheel that is turned fast, and then thrown from one end to the other. */
+function scrolled(frame: Frame, scroller: string): Promise<Frames> {
+  return counted(
+    frame,
+    SECONDS * 1_000,
+    `(now) => {
+      const element = document.querySelector('${scroller}');
+      if (now < ${SECONDS * 500}) element.scrollTop += 300;
+      else element.scrollTop = (element.scrollHeight * (now - ${SECONDS * 500})) / ${SECONDS * 500};
+    }`,
+  );
+}
+
+/** The times between frames, while something is done in each. */
+function counted(frame: Frame, forMs: number, each = '() => {}'): Promise<Frames> {
+  return frame.evaluate<Frames>(`new Promise((resolve) => {
+    const each = ${each};
+    const start = performance.now();
+    let before = start, worst = 0, slow = 0, count = 0;
+    const look = () => {
+      const now = performance.now();
+      worst = Math.max(worst, now - before);
+      if (now - before > 50) slow++;
+      count++;
+      before = now;
+      if (now - start > ${forMs}) return resolve({ worst, slow, count });
+      each(now - start);
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  })`);
+}
+
+/** Calls of another window, as the log tells of them. */
+async function arrive(frame: Frame, logPath: string): Promise<Frames> {
+  const [line = ''] = (await readFile(logPath, 'utf8'))
+    .split('\n', 2_000)
+    .filter((one) => one.includes('"kind":"call"'));
+  const frames = counted(frame, SECONDS * 1_000);
+  for (let sent = 0; sent < CALLS_PER_SECOND * SECONDS; sent++) {
+    await appendFile(logPath, `${line}\n`);
+    await delay(1000 / CALLS_PER_SECOND);
+  }
+  return frames;
+}
+
+async function pageMemory(frame: Frame): Promise<number> {
+  return (await frame.evaluate<number>('performance.memory.usedJSHeapSize')) / 1024;
+}
+
+/** What the extension host of the window takes, its worker threads included; 0 where the system does not say. */
+async function hostMemory(wb: Stage): Promise<number> {
+  let most = 0;
+  for (const pid of await readdir('/proc').catch(() => [])) {
+    if (!/^\d+$/.test(pid)) continue;
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    const environment = command.includes('extensionHost')
+      ? await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+      : '';
+    if (!environment.includes(wb.home)) continue;
+    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+    most = Math.max(most, Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0));
+  }
+  return most;
+}
