@@ -1,16 +1,9 @@
 import * as z from 'zod/mini';
+import type { CallRow } from '../core/audit/calls';
 import type { Envelope } from '../core/audit/envelope';
-import { jobOf, type LogLine } from '../core/audit/line';
+import type { LogLine } from '../core/audit/line';
 import { spentBy } from '../core/audit/spent';
-import type { CallEntry } from './dashboard';
-
-/** What an error tells about its call when the log could not be read. */
-interface Failure {
-  code: string;
-  message: string;
-  hint: string;
-  callId: string | undefined;
-}
+import type { CallDetails, Stretch } from './dashboard';
 
 /** A field that is missing or of another type is absent; it never spoils the rest of the line. */
 const maybe = <T>(type: z.ZodMiniType<T>) => z.catch(z.optional(type), undefined);
@@ -67,7 +60,7 @@ const ENVELOPE_FIELDS = {
 
 const envelopeRecord = z.object(ENVELOPE_FIELDS);
 
-const details = z.object({
+const errorDetails = z.object({
   status: number,
   model: text,
   available: maybe(z.array(z.string())),
@@ -93,90 +86,80 @@ const failureRecord = z.object({
   elapsed_ms: milliseconds,
   queued_ms: milliseconds,
   attempts: maybe(z.array(attempt)),
-  details: maybe(details),
+  details: maybe(errorDetails),
 });
 
-export function entryFromEnvelope(envelope: Envelope, at: number): CallEntry {
-  return fromEnvelope({ ...envelope }, envelope.job, at, envelope.call_id);
-}
+/** What may be told of a call, whoever logged it. */
+type Logged = Partial<z.infer<typeof envelopeRecord>> & z.infer<typeof failureRecord>;
 
-/** undefined for a line that records no call. */
-export function entryFromLine(line: LogLine): CallEntry | undefined {
-  const at = Date.parse(line.ts);
-  if (Number.isNaN(at)) return undefined;
-  const job = jobOf(line) ?? 'unknown';
-  // Products that log no id: the moment and the job have to do.
-  const id = `${line.ts} ${job}`;
-  switch (line.kind) {
-    case 'call':
-      return isObject(line.envelope) ? fromEnvelope(line.envelope, job, at, id) : undefined;
-    case 'error':
-    case 'timeout':
-      return fromFailure(line, job, at, id);
-    default:
-      return undefined;
-  }
-}
+/** Others may log whole files in one field; a person reads the beginning. Characters, and items of a list. */
+const MOST_CHARACTERS = 2_000;
+const MOST_ITEMS = 200;
 
-export function entryFromError(error: Failure, job: string, at: number): CallEntry {
-  const { code, message, callId } = error;
-  const id = callId ?? `${at} ${job}`;
-  return withHint(
-    fromFailure({ kind: 'error', call_id: callId, code, message }, job, at, id),
-    error,
-  );
-}
-
-/** The log has no hints: they are for the person who waits. */
-export function withHint(entry: CallEntry, { hint }: { hint: string }): CallEntry {
-  return { ...entry, hint };
-}
-
-/** What `Copy as JSON` copies. */
-export function recordJson(entry: CallEntry): string {
-  return JSON.stringify({ ts: new Date(entry.at).toISOString(), ...entry.record }, null, 2);
-}
-
-function fromEnvelope(raw: object, job: string, at: number, fallbackId: string): CallEntry {
-  const record = envelopeRecord.parse({ ...raw, job });
+/** Without a hint: the log has none. */
+export function detailsOf(line: LogLine, row: CallRow): CallDetails {
+  const logged = loggedOf(line, row);
+  const { message, warnings = [], ...record } = bounded(logged) as Logged;
   return {
-    id: record.call_id ?? fallbackId,
-    at,
-    job,
-    outcome: 'answer',
-    tier: record.tier_used,
-    backend: record.backend,
-    model: record.model,
-    tokens_in: record.tokens_in,
-    tokens_out: record.tokens_out,
-    tokens_per_second: record.tokens_per_second,
-    elapsed_ms: record.elapsed_ms,
-    spent: spentBy(record),
+    row,
+    message,
+    warnings,
+    stretches: stretchesOf(logged),
     record: withoutUndefined(record),
   };
 }
 
-function fromFailure(raw: object, job: string, at: number, fallbackId: string): CallEntry {
-  const record = failureRecord.parse({ ...raw, job });
-  const kind = 'kind' in raw && raw.kind === 'timeout' ? 'timeout' : 'error';
-  const code = record.code ?? kind;
-  return {
-    id: record.call_id ?? fallbackId,
-    at,
-    job,
-    outcome: code,
-    message: record.message,
-    tier: record.tier,
-    backend: record.backend,
-    model: record.model,
-    elapsed_ms: record.elapsed_ms,
-    spent: spentBy(record),
-    record: withoutUndefined({ ...record, code }),
-  };
+/** What `Copy as JSON` copies. */
+export function recordJson(line: LogLine, row: CallRow): string {
+  return JSON.stringify({ ts: line.ts, ...withoutUndefined(loggedOf(line, row)) }, null, 2);
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
+/** The call's own job and outcome are those of its row, which knows the names that others give to them. */
+function loggedOf(line: LogLine, { job, outcome }: CallRow): Logged {
+  const { envelope } = line;
+  return line.kind === 'call' && typeof envelope === 'object' && envelope !== null
+    ? envelopeRecord.parse({ ...envelope, job })
+    : failureRecord.parse({ ...line, job, code: outcome });
+}
+
+/** In the order in which they came. Their sum is at most the call's time: what is not known is in none. */
+function stretchesOf(logged: Logged): Stretch[] {
+  const { backend, model, attempts = [], elapsed_ms: elapsed = 0 } = logged;
+  const spent = spentBy(logged);
+  let left = elapsed - Object.values(spent).reduce((sum, ms) => sum + ms, 0);
+  let failedLeft = spent.failed;
+
+  const tries = attempts
+    .filter(({ outcome }) => outcome !== 'answer')
+    .slice(0, MOST_ITEMS)
+    .map(({ elapsed_ms: ms = 0, ...target }): Stretch => {
+      // A cancelled try is no failed time, so what it took is of the rest.
+      const isCancelled = target.outcome === 'cancelled';
+      const taken = Math.min(isCancelled ? left : failedLeft, Math.round(ms));
+      if (isCancelled) left -= taken;
+      else failedLeft -= taken;
+      return { part: 'failed', ms: taken, ...target };
+    });
+  const answering = (['loading', 'reading', 'writing'] as const).map((part): Stretch => ({
+    part,
+    ms: spent[part],
+    backend,
+    model,
+  }));
+  return [
+    ...[{ part: 'queued', ms: spent.queued } as const].filter(({ ms }) => ms > 0),
+    ...tries,
+    ...answering.filter(({ ms }) => ms > 0),
+  ];
+}
+
+function bounded(value: unknown): unknown {
+  if (typeof value === 'string') {
+    return value.length > MOST_CHARACTERS ? `${value.slice(0, MOST_CHARACTERS)}…` : value;
+  }
+  if (Array.isArray(value)) return value.slice(0, MOST_ITEMS).map(bounded);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, bounded(inner)]));
 }
 
 function withoutUndefined(value: object): Record<string, unknown> {

@@ -1,10 +1,15 @@
 import * as l10n from '@vscode/l10n';
 
-/**
+/*
  * The extension writes the language and its texts on the page, so that they are there before anything is shown. A
  * text without a translation stays English.
  */
-const page = typeof document === 'undefined' ? undefined : document.documentElement;
+interface Page {
+  lang: string;
+  dataset: Partial<Record<string, string>>;
+}
+// Where the code is tested there is no page.
+const page = (globalThis as { document?: { documentElement: Page } }).document?.documentElement;
 const texts = page?.dataset.texts;
 if (texts) l10n.config({ contents: texts });
 

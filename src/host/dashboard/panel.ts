@@ -1,12 +1,12 @@
 import * as vscode from 'vscode';
 import type { Intern, RunningCall as CoreRunningCall } from '../../core';
-import type { LogState } from '../../core/audit/calls';
 import { LogService } from '../../core/audit/logService';
 import { COMMANDS, EVENTS } from '../../shared/dashboard';
 import { Receiver, type Wire } from '../../shared/ipc';
 import { COMMANDS as PRODUCT_COMMANDS, VIEWS } from '../ids';
 import { Disposer } from '../lifecycle';
 import type { Notifications } from '../notifications';
+import { answerAboutCalls, Hints } from './calls';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
@@ -31,6 +31,7 @@ export class DashboardPanel implements vscode.Disposable {
   readonly #log: LogService;
   readonly #memory: MemoryWatch;
   readonly #rates = new Rates();
+  readonly #hints = new Hints();
   #panel: vscode.WebviewPanel | undefined;
   /** The webview is visible and has its snapshot. */
   #ready = false;
@@ -39,7 +40,6 @@ export class DashboardPanel implements vscode.Disposable {
   #host: string;
   #version: string | undefined;
   #logPath: string | undefined;
-  #logState: LogState = { state: 'reading', read: 0, size: 0, calls: 0 };
   #logIsAnew = false;
   readonly #changedPhases = new Map<string, CoreRunningCall>();
   /** What was told last. */
@@ -53,7 +53,7 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log = this.#disposer.own(
       new LogService(vscode.Uri.joinPath(extensionUri, 'dist', 'logWorker.js').fsPath),
     );
-    this.#log.onChanged((state, anew) => this.#onLog(state, anew));
+    this.#log.onChanged((_, anew) => this.#onLog(anew));
     this.#memory = new MemoryWatch(intern, (residency) =>
       this.#post(EVENTS.residencyChanged.with({ residency })),
     );
@@ -71,7 +71,10 @@ export class DashboardPanel implements vscode.Disposable {
         },
         onPhase: (call) => this.#onPhase(call),
         onEnvelope: ({ call_id }) => this.#onEnded(call_id),
-        onError: ({ callId }) => this.#onEnded(callId),
+        onError: (error) => {
+          this.#hints.remember(error);
+          this.#onEnded(error.callId);
+        },
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
@@ -130,7 +133,7 @@ export class DashboardPanel implements vscode.Disposable {
 
   #receiver(): Receiver {
     const { intern, run } = this.#o;
-    return new Receiver()
+    const receiver = new Receiver()
       .on(COMMANDS.ready, () => this.#start())
       .on(COMMANDS.refresh, () => this.#refresh())
       .on(COMMANDS.stopCall, ({ call_id }) => void intern.stop(call_id))
@@ -140,6 +143,8 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.retryBackend, ({ backend }) => intern.retryNow(backend))
       .on(COMMANDS.openSettings, ({ setting }) => run(PRODUCT_COMMANDS.openSettings, setting))
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
+    answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
+    return receiver;
   }
 
   #start(): void {
@@ -155,7 +160,7 @@ export class DashboardPanel implements vscode.Disposable {
         status,
         residency: this.#memory.state,
         running: this.#o.intern.running.map((call) => runningCall(call, this.#rates, now)),
-        log: this.#logState,
+        log: this.#log.state,
       }),
     );
     this.#showWanted();
@@ -207,14 +212,13 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log.open(this.#logPath);
   }
 
-  #onLog(state: LogState, anew: boolean): void {
-    this.#logState = state;
+  #onLog(anew: boolean): void {
     this.#logIsAnew ||= anew;
     this.#soon(this.#tellLog);
   }
 
   readonly #tellLog = (): void => {
-    this.#post(EVENTS.logChanged.with({ log: this.#logState, anew: this.#logIsAnew }));
+    this.#post(EVENTS.logChanged.with({ log: this.#log.state, anew: this.#logIsAnew }));
     this.#logIsAnew = false;
   };
 
