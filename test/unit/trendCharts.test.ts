@@ -232,8 +232,7 @@ describe('the fallback rate', () => {
     ...figures({ calls: answers + 3, failed: 2, cancelled: 1, fallbacks }),
   });
   const watched = (first: [number, number], second: [number, number]) => {
-    const buckets = [half(...first), half(...second)];
-    const [a, b] = buckets as [Figures, Figures];
+    const [a, b] = [half(...first), half(...second)] as const;
     const total = {
       evictions: 0,
       ...figures({
@@ -241,7 +240,7 @@ describe('the fallback rate', () => {
         ...{ failed: 4, cancelled: 2, fallbacks: a.fallbacks + b.fallbacks },
       }),
     };
-    return watch({ total, buckets });
+    return watch({ total, buckets: [a, b] });
   };
 
   it('is that of the answers, and absent without any', () => {

@@ -10,6 +10,7 @@ import { answerAboutCalls, Hints } from './calls';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
+import { answerAboutTrends } from './trendsExport';
 
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
@@ -144,6 +145,7 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.openSettings, ({ setting }) => run(PRODUCT_COMMANDS.openSettings, setting))
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
     answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
+    answerAboutTrends(receiver, this.#log, this.#post);
     return receiver;
   }
 

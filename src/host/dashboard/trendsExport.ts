@@ -14,8 +14,8 @@ export function answerAboutTrends(
   receiver: Receiver,
   log: TrendLog,
   post: (reply: Wire) => void,
-): Receiver {
-  return receiver
+): void {
+  receiver
     .answer(REQUESTS.trends, post, (choice) => log.trends({ ...choice, now: Date.now() }))
     .on(COMMANDS.exportTrends, (choice) => void exportTrends(log, choice));
 }
