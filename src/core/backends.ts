@@ -62,6 +62,7 @@ interface LocalServer {
   client: OllamaClient;
   catalogue: Catalogue;
   residency: ResidencyTracker;
+  backend: LocalBackend;
   driver: Driver;
 }
 
@@ -372,13 +373,14 @@ export class Backends {
       now: () => clock.now(),
     });
     const loads = new LoadTimes(store);
-    const local = new LocalBackend({ client, clock, residency, loads, onEvicted });
+    const backend = new LocalBackend({ client, clock, residency, loads, onEvicted });
     const catalogue = new Catalogue(client, clock);
     return {
       client,
       catalogue,
       residency,
-      driver: new LocalDriver(client, catalogue, local, clock),
+      backend,
+      driver: new LocalDriver(client, catalogue, backend, clock),
     };
   }
 

@@ -77,7 +77,7 @@ export { givenTo, type ToolMaterial, type ToolOffer, toolSchema } from './jobs/t
 export { clip, counted } from './jobs/words';
 export { isPlausibleToken, mayCarryToken, type TokenSource } from './ollama/tokens';
 export type { PullProgress } from './ollama/client';
-export { cloudBaseName, isCloudName, sameModel } from './ollama/names';
+export { cloudBaseName, isCloudName, isPlausibleModelName, sameModel } from './ollama/names';
 export type { PsModel } from './ollama/schemas';
 export { type Phase, phaseText } from './routing/call';
 export type { BreakerStatus, FailureReason } from './routing/breaker';

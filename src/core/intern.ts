@@ -6,7 +6,7 @@ import { AuditLog, type LogEvent } from './audit/log';
 import { Backends, type BackendStatus } from './backends';
 import { type Clock, systemClock } from './clock';
 import { type Config, type Environment, resolveConfig, type Settings } from './config';
-import { cancelledError, type InternError, toInternError } from './errors';
+import { cancelledError, InternError, toInternError } from './errors';
 import {
   conversation,
   type Turn,
@@ -17,19 +17,22 @@ import {
 } from './jobs/conversation';
 import type { Job } from './jobs/job';
 import { type InputOf, type JobName, JOBS, type ResultOf } from './jobs/registry';
-import { UNKNOWN_CAPABILITIES } from './models/catalogue';
+import { type ModelInfo, UNKNOWN_CAPABILITIES } from './models/catalogue';
 import { readPrompt, TokenEstimator } from './models/estimator';
 import type { PullProgress } from './ollama/client';
-import { modelKey } from './ollama/names';
+import { isCloudName, modelKey, sameModel } from './ollama/names';
 import type { PsModel } from './ollama/schemas';
 import type { TokenSource } from './ollama/tokens';
 import type { BreakerStatus } from './routing/breaker';
 import type { Phase } from './routing/call';
+import { isCloudHost } from './routing/cloud';
 import type { KeySource } from './routing/cloudKeys';
 import { abortReason, ask } from './routing/deadline';
-import { routeOf, type Target } from './routing/route';
+import { parseModelRef, refKey, routeOf, type Target } from './routing/route';
+import type { Driver } from './routing/drivers';
+import { isEmbedder } from './routing/local';
 import { RouteError } from './routing/router';
-import type { GenerativeTier, Tier } from './routing/tiers';
+import { type GenerativeTier, type Tier, TIERS } from './routing/tiers';
 import { answerLimit, type CallRecord, Run } from './run';
 import { MemoryStore, type Store } from './store';
 
@@ -110,6 +113,8 @@ export interface InternListener {
   onBackend?(status: BackendStatus, before: BreakerStatus): void;
   /** A model was pulled, or what was known of the installed ones is forgotten. */
   onModels?(): void;
+  /** The key of the cloud was set or cleared. */
+  onCloudKey?(): void;
   onLogProblem?(error: Error): void;
 }
 
@@ -160,6 +165,10 @@ export interface Intern {
   dispose(): Promise<void>;
 }
 
+export interface ModelOptions {
+  signal?: AbortSignal;
+}
+
 /** The models of the local server. */
 export interface Models {
   installed(signal?: AbortSignal): Promise<{ name: string; size: number; remote: boolean }[]>;
@@ -175,6 +184,18 @@ export interface Models {
    * is in the log and does not end it; rejects only when cancelled. Returns the models that are resident now.
    */
   prewarm(tiers: readonly Tier[], signal?: AbortSignal): Promise<string[]>;
+  /**
+   * Gets a model into memory, with the window that calls to it have, and logs it as `prewarm`. Rejects with an
+   * InternError, like the two below; a model that runs elsewhere is refused with `bad_input`.
+   */
+  load(model: string, options?: ModelOptions): Promise<void>;
+  /**
+   * Lets a model go from memory, which is no eviction. Ollama finishes the calls that run on it first, so that it may
+   * still be there when this resolves.
+   */
+  unload(model: string, options?: ModelOptions): Promise<void>;
+  /** Keeps a model that is in memory there, with the window that it has, until it is unloaded or pushed out. */
+  keep(model: string, options?: ModelOptions): Promise<void>;
   /** Forgets what was remembered about installed models. */
   refresh(): void;
   version(signal?: AbortSignal): Promise<string>;
@@ -237,7 +258,7 @@ class InternCore implements Intern {
   }
 
   get models(): Models {
-    const { client, catalogue, residency } = this.#backends.local;
+    const { client, catalogue, backend } = this.#backends.local;
     return {
       installed: async (signal) =>
         (await catalogue.list(signal)).map(({ name, size, remote_host, remote_model }) => ({
@@ -245,16 +266,18 @@ class InternCore implements Intern {
           size,
           remote: Boolean(remote_host ?? remote_model),
         })),
-      resident: async (signal) => {
-        const models = await ask(this.#clock, (s) => client.ps(s), signal);
-        this.#onEvicted(residency.record(models));
-        return models;
-      },
+      resident: (signal) => this.#resident(signal),
       pull: async (model, onProgress, signal) => {
         await client.pull(model, onProgress, signal);
         this.#forgetModels();
       },
       prewarm: (tiers, signal) => this.#prewarm(tiers, signal),
+      load: (model, { signal } = {}) => this.#load(model, signal),
+      unload: async (model, { signal } = {}) => {
+        const { name } = await this.#localModel(model, signal);
+        await backend.unload(name, signal);
+      },
+      keep: (model, { signal } = {}) => this.#keep(model, signal),
       refresh: () => this.#forgetModels(),
       version: (signal) => ask(this.#clock, (s) => client.version(s), signal),
     };
@@ -278,6 +301,7 @@ class InternCore implements Intern {
 
   setCloudKey(address: string, key: string | undefined): void {
     this.#backends.setCloudKey(parseHost(address), key);
+    this.#tell('onCloudKey');
   }
 
   cloudKey(): Promise<KeySource> {
@@ -439,29 +463,93 @@ class InternCore implements Intern {
       .filter(({ backend }) => backend === 'local');
     try {
       for (const { tier, model } of uniqueBy(targets, (t) => modelKey(t.model))) {
-        const startedAt = this.#clock.monotonic();
-        const event = { kind: 'prewarm' as const, tier, model, backend: 'local' as const };
-        const more = () => ({
-          hardware_profile: config.profile,
-          elapsed_ms: Math.round(this.#clock.monotonic() - startedAt),
-        });
         try {
           const target: Target = { backend: 'local', tier, model };
-          const ready = await driver.ready(target, this.#backends.consented(config), signal);
-          const warmed = await ready.warm?.({ signal, onPhase: () => {}, onDelta: () => {} });
-          if (!warmed) continue;
-          warm.push(model);
-          this.#log.write({ ...event, success: true, ...more(), residency: warmed.residency });
+          if (await this.#warm(driver, target, config, signal)) warm.push(model);
         } catch (thrown) {
           const error = toInternError(thrown);
           if (error.code === 'cancelled') throw error;
-          this.#log.write({ ...event, success: false, ...more(), error: error.code });
         }
       }
     } finally {
       release();
     }
     return warm;
+  }
+
+  /** Whether it is in memory now. What fails is logged, unless the person stopped it. */
+  async #warm(
+    driver: Driver,
+    target: Target,
+    config: Config,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const { tier, model } = target;
+    const startedAt = this.#clock.monotonic();
+    const event = { kind: 'prewarm' as const, tier, model, backend: 'local' as const };
+    const more = () => ({
+      hardware_profile: config.profile,
+      elapsed_ms: Math.round(this.#clock.monotonic() - startedAt),
+    });
+    try {
+      const ready = await driver.ready(target, this.#backends.consented(config), signal);
+      const warmed = await ready.warm?.({ signal, onPhase: () => {}, onDelta: () => {} });
+      if (!warmed) return false;
+      this.#log.write({ ...event, success: true, ...more(), residency: warmed.residency });
+      return true;
+    } catch (thrown) {
+      const error = toInternError(thrown);
+      if (error.code !== 'cancelled') {
+        this.#log.write({ ...event, success: false, ...more(), error: error.code });
+      }
+      throw error;
+    }
+  }
+
+  async #load(asked: string, signal: AbortSignal | undefined): Promise<void> {
+    const { config } = this;
+    const driver = this.#backends.drivers.local;
+    const release = this.#backends.use();
+    try {
+      const info = await this.#localModel(asked, signal);
+      const target: Target = { backend: 'local', tier: tierOf(config, info), model: info.name };
+      await this.#warm(driver, target, config, signal);
+    } finally {
+      release();
+    }
+  }
+
+  async #keep(asked: string, signal: AbortSignal | undefined): Promise<void> {
+    const { backend } = this.#backends.local;
+    const release = this.#backends.use();
+    try {
+      const info = await this.#localModel(asked, signal);
+      const found = (await this.#resident(signal)).find(({ name }) => sameModel(name, info.name));
+      if (!found) throw notLoadedError(info.name);
+      const numCtx = found.context_length ?? this.config.tiers[tierOf(this.config, info)].numCtx;
+      await backend.keep({ model: info.name, numCtx, info }, signal);
+    } finally {
+      release();
+    }
+  }
+
+  /** What a model of the local server is; one that runs elsewhere has no place in its memory. */
+  async #localModel(name: string, signal: AbortSignal | undefined): Promise<ModelInfo> {
+    const { catalogue, client } = this.#backends.local;
+    if (this.#isDisposed) throw disposedError();
+    const { backend, model } = parseModelRef(name);
+    const isElsewhere = backend !== 'local' || isCloudName(model) || isCloudHost(client.baseUrl);
+    if (isElsewhere) throw elsewhereError(name);
+    const info = await catalogue.info(model, signal);
+    if (info.remote) throw elsewhereError(name);
+    return info;
+  }
+
+  async #resident(signal: AbortSignal | undefined): Promise<PsModel[]> {
+    const { client, residency } = this.#backends.local;
+    const models = await ask(this.#clock, (s) => client.ps(s), signal);
+    this.#onEvicted(residency.record(models));
+    return models;
   }
 
   #newRun(job: Job, record: CallRecord, options: RunOptions, running: RunningCall): Run {
@@ -545,6 +633,31 @@ function uniqueBy<T>(items: readonly T[], key: (item: T) => string): T[] {
   return [
     ...new Map(items.map((item) => [key(item), item] as const).toReversed()).values(),
   ].toReversed();
+}
+
+/** The tier whose window and options a local model has: its own, if one has it. */
+function tierOf({ tiers }: Config, info: ModelInfo): Tier {
+  const key = refKey({ backend: 'local', model: info.name });
+  const own = TIERS.find((tier) => refKey(parseModelRef(tiers[tier].model)) === key);
+  return own ?? (isEmbedder(info) ? 'embed' : 'workhorse');
+}
+
+function elsewhereError(model: string): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${model} does not run on your own Ollama, so it has no place in its memory.`,
+    hint: 'Choose a model that is installed there.',
+    details: { model },
+  });
+}
+
+function notLoadedError(model: string): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${model} is not in memory, so it cannot be kept there.`,
+    hint: 'Load it first.',
+    details: { model },
+  });
 }
 
 function disposedError(): InternError {

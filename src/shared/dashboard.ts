@@ -245,9 +245,9 @@ const trendChoice = z.object({ range: z.enum(RANGES), profile: z.optional(text) 
 
 const TIER_NAMES = ['instant', 'workhorse', 'deep', 'embed'] as const;
 
-/** A value that is in force, and the one that was set, if any. */
-const setText = z.object({ value: text, set: z.optional(text) });
-const setNumber = z.object({ value: count, set: z.optional(count) });
+/** A value that is in force, the one that was set, if any, and the one that would be in force without it. */
+const setText = z.object({ value: text, set: z.optional(text), unset: text });
+const setNumber = z.object({ value: count, set: z.optional(count), unset: count });
 
 const setup = z.object({
   profile: setText,
@@ -256,8 +256,9 @@ const setup = z.object({
     z.object({
       tier: z.enum(TIER_NAMES),
       model: setText,
-      /** Where the model runs. */
-      backend: text,
+      /** Where the model runs, and its name there. */
+      backend: z.enum(['local', 'cloud', 'gateway']),
+      name: text,
       /** Tokens. */
       num_ctx: count,
       /** Seconds. */

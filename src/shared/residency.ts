@@ -10,6 +10,8 @@ const EXPIRY_SLACK_MS = 2_000;
 export class Evictions {
   readonly #evicted = new Map<string, EvictedModel>();
   #seen = new Map<string, ResidentModel>();
+  /** What the person has unloaded, until a look finds it gone. */
+  readonly #leaving = new Set<string>();
 
   /** Takes in what the log tells about the time before the first look. */
   learn(evicted: readonly EvictedModel[]): void {
@@ -21,8 +23,10 @@ export class Evictions {
     const present = new Map(models.map((model) => [modelKey(model.name), model]));
     for (const [key, { name, expires_at = Infinity }] of this.#seen) {
       // A model that was due to be unloaded was not pushed out.
-      if (!present.has(key) && now < expires_at - EXPIRY_SLACK_MS) this.#add(name, now);
+      const isEarly = now < expires_at - EXPIRY_SLACK_MS && !this.#leaving.has(key);
+      if (!present.has(key) && isEarly) this.#add(name, now);
     }
+    for (const key of this.#leaving) if (!present.has(key)) this.#leaving.delete(key);
     this.#seen = present;
     for (const [key, { at }] of this.#evicted) {
       if (present.has(key) || now - at > NEWS_MS) this.#evicted.delete(key);
@@ -30,10 +34,18 @@ export class Evictions {
     return [...this.#evicted.values()].sort((a, b) => b.at - a.at);
   }
 
+  /** The person unloads it: nothing pushes it out. The function that it returns says that it stays after all. */
+  unloading(name: string): () => void {
+    const key = modelKey(name);
+    this.#leaving.add(key);
+    return () => this.#leaving.delete(key);
+  }
+
   /** Another server: nothing is known of it. */
   reset(): void {
     this.#evicted.clear();
     this.#seen.clear();
+    this.#leaving.clear();
   }
 
   #add(name: string, at: number): void {

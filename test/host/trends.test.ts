@@ -102,9 +102,6 @@ describe('the trends in the panel', () => {
     trends = () => Promise.reject(new Error('The log is closed.'));
     exportThem();
     await eventually(() => stage.shown.length > 1);
-    assert.equal(
-      stage.shown.at(-1)?.text,
-      'The trends could not be exported. The log is closed.',
-    );
+    assert.equal(stage.shown.at(-1)?.text, 'The trends could not be exported. The log is closed.');
   });
 });

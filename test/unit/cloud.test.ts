@@ -244,6 +244,7 @@ describe('the cloud', () => {
               onConfig: hear,
               onBackend: hear,
               onModels: hear,
+              onCloudKey: hear,
               onLogProblem: hear,
             };
             intern.listen(listener);

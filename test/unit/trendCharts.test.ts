@@ -282,6 +282,7 @@ describe('time and cost', () => {
         ['local', 0.5],
         ['cloud', 0],
         ['gateway', 1 / 6],
+        ['', 1 / 3],
       ],
     );
     assert.deepEqual(

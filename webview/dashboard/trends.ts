@@ -124,8 +124,7 @@ function sumOf(figures: readonly Counts[]): Counts {
   return sum;
 }
 
-/** Where it ran and what that cost: this machine and the cloud always, so that they stand side by side. */
-export function places(backends: readonly TrendGroup[]): {
+export interface Place {
   backend: string;
   calls: number;
   elapsed_ms: number;
@@ -134,21 +133,25 @@ export function places(backends: readonly TrendGroup[]): {
   /** Absent: not known. */
   cost_usd?: number | undefined;
   look: number;
-}[] {
-  const all = backends.reduce((sum, { elapsed_ms }) => sum + elapsed_ms, 0);
-  return KNOWN.backend
-    .map((backend, look) => ({
-      backend,
-      look,
-      group: backends.find(({ name }) => name === backend),
-    }))
-    .filter(({ backend, group }) => backend !== 'gateway' || group)
-    .map(({ backend, look, group }) => ({
-      backend,
-      look,
-      calls: group?.calls ?? 0,
-      elapsed_ms: group?.elapsed_ms ?? 0,
-      share: group && all > 0 ? group.elapsed_ms / all : 0,
-      cost_usd: group?.cost_usd,
-    }));
 }
+
+/** Where it ran and what that cost: this machine and the cloud always, so that they stand side by side. */
+export function places(backends: readonly TrendGroup[]): Place[] {
+  const all = backends.reduce((sum, { elapsed_ms }) => sum + elapsed_ms, 0);
+  const others = backends.map(({ name }) => name).filter((name) => !ALWAYS.includes(name));
+  return [...ALWAYS, ...others].map((backend) => {
+    const {
+      calls = 0,
+      elapsed_ms = 0,
+      cost_usd,
+    } = backends.find(({ name }) => name === backend) ?? {};
+    const known = KNOWN.backend.indexOf(backend);
+    return {
+      ...{ backend, calls, elapsed_ms, cost_usd },
+      share: all > 0 ? elapsed_ms / all : 0,
+      look: known < 0 ? REST : known,
+    };
+  });
+}
+
+const ALWAYS: readonly string[] = ['local', 'cloud'];

@@ -188,6 +188,15 @@ export class OllamaClient {
     );
   }
 
+  /**
+   * Lets a model of any kind go from memory, where it may no longer be. The server answers at once; calls that run on
+   * the model are finished first.
+   */
+  async unload(model: string, signal?: AbortSignal): Promise<void> {
+    const body = { model, keep_alive: 0, stream: false };
+    await this.#http.json('POST', '/api/generate', body, { model, signal });
+  }
+
   /** Unit vectors, one for each input. */
   async embed(
     body: EmbedRequest,

@@ -21,6 +21,8 @@ const LOOK_IS_FRESH_MS = 1_000;
 const RESIDENT_ANSWERS_WITHIN_MS = 1_000;
 /** A load request with keep-alive 0 unloads the model; it is held this long for the call, which lets go of it. */
 const HELD_FOR_THE_CALL = '1m';
+/** For ever. */
+const KEPT = -1;
 const ZERO_DURATION = /^-?(?:0+(?:\.0+)?(?:ns|us|µs|ms|s|m|h))+$/;
 
 export interface LocalTarget {
@@ -95,12 +97,39 @@ export class LocalBackend {
     return this.#attempt(target, listener, false, (attempt) => attempt.warm());
   }
 
+  /**
+   * Keeps a model in memory until it is unloaded. `numCtx` has to be the window that it is loaded with: for another one
+   * the server would load it anew.
+   */
+  async keep(
+    { model, numCtx, info }: Pick<LocalTarget, 'model' | 'numCtx' | 'info'>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { client, clock, residency } = this.#d;
+    const target = { model, numCtx, info, keepAlive: KEPT };
+    await ask(clock, (s) => loadModel(client, target, s), signal);
+    residency.keep(model);
+  }
+
+  /** Resolves when the server has heard of it; what still uses the model is answered first. */
+  async unload(model: string, signal?: AbortSignal): Promise<void> {
+    const { client, clock, residency } = this.#d;
+    const stays = residency.unloading(model);
+    try {
+      await ask(clock, (s) => client.unload(model, s), signal);
+    } catch (error) {
+      stays();
+      throw error;
+    }
+  }
+
   async #attempt<T>(
-    target: LocalTarget,
+    asked: LocalTarget,
     listener: AttemptListener,
     streamed: boolean,
     work: (attempt: Attempt) => Promise<T>,
   ): Promise<T> {
+    const target = this.#d.residency.isKept(asked.model) ? { ...asked, keepAlive: KEPT } : asked;
     const deadline = new Deadline(this.#d.clock, listener.signal);
     let finished!: () => void;
     const done = new Promise<void>((resolve) => (finished = resolve));
@@ -256,12 +285,8 @@ class Attempt {
   }
 
   async #load(signal: AbortSignal): Promise<void> {
-    const { model, numCtx, keepAlive, info } = this.target;
-    const held = this.#unloadsAtOnce ? HELD_FOR_THE_CALL : keepAlive;
-    const options = { num_ctx: numCtx };
-    // A model that only embeds refuses to be loaded for writing.
-    if (!isEmbedder(info)) await this.d.client.load(model, options, held, signal);
-    else await this.d.client.embed({ model, input: [], options, keep_alive: held }, signal);
+    const keepAlive = this.#unloadsAtOnce ? HELD_FOR_THE_CALL : this.target.keepAlive;
+    await loadModel(this.d.client, { ...this.target, keepAlive }, signal);
   }
 
   #request(call: Prompted): ChatRequest {
@@ -496,6 +521,18 @@ class Attempt {
     this.d.residency.forgive(this.target.model);
     return found;
   }
+}
+
+/** Returns when it is resident; at once when it already is, with this window. */
+async function loadModel(
+  client: OllamaClient,
+  { model, numCtx, info, keepAlive }: Omit<LocalTarget, 'tier'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { num_ctx: numCtx };
+  // A model that only embeds refuses to be loaded for writing.
+  if (!isEmbedder(info)) await client.load(model, options, keepAlive, signal);
+  else await client.embed({ model, input: [], options, keep_alive: keepAlive }, signal);
 }
 
 /** Makes embeddings and cannot write. */

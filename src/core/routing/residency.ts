@@ -36,6 +36,9 @@ export class ResidencyTracker {
   readonly #seen = new Map<string, Seen>();
   readonly #warm = new Map<string, Warm>();
   readonly #lost = new Set<string>();
+  /** What the person has unloaded, until a look finds it gone. */
+  readonly #leaving = new Set<string>();
+  readonly #kept = new Set<string>();
   #latest = new Map<string, PsModel>();
   /** Monotonic milliseconds. */
   #lookedAt = -Infinity;
@@ -51,15 +54,18 @@ export class ResidencyTracker {
     this.#lookedAt = this.#clock.monotonic();
     this.#latest = new Map(models.map((m) => [modelKey(m.name), m]));
 
-    for (const key of this.#warm.keys()) if (!this.#latest.has(key)) this.#warm.delete(key);
+    for (const known of [this.#warm, this.#kept]) {
+      for (const key of known.keys()) if (!this.#latest.has(key)) known.delete(key);
+    }
     for (const [key, seen] of this.#seen) {
       if (this.#latest.has(key)) continue;
       this.#seen.delete(key);
-      if (now < seen.expiresAt - EXPIRY_SLACK_MS) {
+      if (now < seen.expiresAt - EXPIRY_SLACK_MS && !this.#leaving.has(key)) {
         this.#lost.add(key);
         evicted.push(key);
       }
     }
+    for (const key of this.#leaving) if (!this.#latest.has(key)) this.#leaving.delete(key);
     for (const [key, model] of this.#latest) {
       const before = this.#seen.get(key);
       const comparable = before && before.numCtx === model.context_length;
@@ -116,11 +122,33 @@ export class ResidencyTracker {
     for (const key of this.#warm.keys()) if (key !== modelKey(model)) this.#warm.delete(key);
   }
 
+  /** The person unloads it, which is no eviction. The function that it returns says that it stays after all. */
+  unloading(model: string): () => void {
+    const key = modelKey(model);
+    this.#lookedAt = -Infinity;
+    this.#warm.delete(key);
+    this.#lost.delete(key);
+    this.#kept.delete(key);
+    this.#leaving.add(key);
+    return () => this.#leaving.delete(key);
+  }
+
+  /** The person keeps it in memory: no call of ours may put an end to that. */
+  keep(model: string): void {
+    this.#kept.add(modelKey(model));
+  }
+
+  isKept(model: string): boolean {
+    return this.#kept.has(modelKey(model));
+  }
+
   /** The server went away or was changed: nothing is known any more. */
   reset(): void {
     this.#warm.clear();
     this.#seen.clear();
     this.#lost.clear();
+    this.#leaving.clear();
+    this.#kept.clear();
     this.#latest.clear();
     this.#lookedAt = -Infinity;
   }

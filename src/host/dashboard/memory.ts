@@ -39,9 +39,9 @@ export class MemoryWatch {
     this.#timer = setTimeout(() => void this.look(), pause);
   }
 
-  /** Something has changed the memory. */
-  stir(): void {
-    if (this.#isWatched) void this.look();
+  /** Something has changed the memory. Resolves when that was looked at, if anybody wants to know. */
+  async stir(): Promise<void> {
+    if (this.#isWatched) await this.look();
   }
 
   rest(): void {
@@ -55,7 +55,7 @@ export class MemoryWatch {
   reset(): void {
     this.evictions.reset();
     this.#become({ state: 'asking' });
-    this.stir();
+    void this.stir();
   }
 
   #become(state: ResidencyState): void {

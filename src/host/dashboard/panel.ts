@@ -10,6 +10,7 @@ import { answerAboutCalls, Hints } from './calls';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
+import { answerSetup } from './setup';
 import { answerAboutTrends } from './trendsExport';
 
 export interface DashboardOptions {
@@ -79,6 +80,7 @@ export class DashboardPanel implements vscode.Disposable {
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
+        onCloudKey: () => this.#post(EVENTS.setupChanged.with({})),
       }),
     );
   }
@@ -133,7 +135,7 @@ export class DashboardPanel implements vscode.Disposable {
   }
 
   #receiver(): Receiver {
-    const { intern, run } = this.#o;
+    const { intern, notifications, run } = this.#o;
     const receiver = new Receiver()
       .on(COMMANDS.ready, () => this.#start())
       .on(COMMANDS.refresh, () => this.#refresh())
@@ -146,7 +148,8 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
     answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
     answerAboutTrends(receiver, this.#log, this.#post);
-    return receiver;
+    const post = this.#post;
+    return answerSetup(receiver, { intern, notifications, memory: this.#memory, post });
   }
 
   #start(): void {
@@ -252,7 +255,7 @@ export class DashboardPanel implements vscode.Disposable {
 
   readonly #afterEnd = (): void => {
     this.#tellStatus();
-    this.#memory.stir();
+    void this.#memory.stir();
     void this.#o.intern.flush().then(() => this.#log.look());
   };
 

@@ -32,6 +32,8 @@ export interface WorkbenchOptions {
   /** Environment of the server and so of the extension host. HOME is a folder made for this window. */
   env?: Record<string, string | undefined>;
   theme?: Theme;
+  /** The display language, such as `de`. The workbench itself stays English: there is no language pack. */
+  language?: string;
   viewport?: { width: number; height: number };
   /** Pixels of a picture for each pixel of the page. */
   scale?: number;
@@ -203,6 +205,10 @@ async function openBrowser(
   });
   // Functions handed to `evaluate` are compiled with calls of this helper, which the page lacks.
   await context.addInitScript('globalThis.__name ??= (value) => value');
+  // What a language pack would set.
+  if (options.language) {
+    await context.addInitScript(`globalThis._VSCODE_NLS_LANGUAGE = '${options.language}'`);
+  }
   return context;
 }
 

@@ -50,7 +50,7 @@ export async function chat(call: Call): Promise<void> {
     content: message.content ?? '',
   }));
   for (const message of messages) checkImages(message.images);
-  checkCommon(call, body);
+  checkCommon(body);
   if (!body.model) throw errors.modelRequired();
   const asked = textOf(body.model);
   if (await call.daemon.cloud.forward(call, asked, body)) return;
@@ -68,7 +68,7 @@ export async function chat(call: Call): Promise<void> {
 export async function generateText(call: Call): Promise<void> {
   const body = decode(call.request.bodyText, 'GenerateRequest');
   checkImages(body.images);
-  checkCommon(call, body);
+  checkCommon(body);
   const asked = textOf(body.model);
   if (asked && (await call.daemon.cloud.forward(call, asked, body))) return;
   const model = findModel(call.daemon, asked);
@@ -98,9 +98,9 @@ export async function generateText(call: Call): Promise<void> {
 }
 
 /** Checks that need no model. In Go most of them happen while the body is decoded. */
-function checkCommon(call: Call, body: Json): void {
+function checkCommon(body: Json): void {
   checkThink(body.think);
-  keepAlive(body.keep_alive, call.daemon.settings.keepAliveMs);
+  keepAlive(body.keep_alive);
   const top = body.top_logprobs as number | undefined;
   if (top !== undefined && (top < 0 || top > 20)) throw errors.topLogprobs();
 }

@@ -19,7 +19,6 @@ export interface Daemon {
   registry: Registry;
   settings: {
     version: string;
-    keepAliveMs: number;
     defaultNumCtx: number;
     tokenMs: number;
     promptTokensPerSecond: number;
@@ -64,7 +63,8 @@ export function findModel(
 export interface RunSettings {
   options: RunOptions;
   numCtx: number;
-  keepAliveMs: number;
+  /** Undefined: not asked for. */
+  keepAliveMs: number | undefined;
   shift: boolean;
 }
 
@@ -76,7 +76,7 @@ export function runSettings(daemon: Daemon, model: InstalledModel, body: Json): 
   return {
     options,
     numCtx: Math.min(least, model.contextLength),
-    keepAliveMs: keepAlive(body.keep_alive, daemon.settings.keepAliveMs),
+    keepAliveMs: keepAlive(body.keep_alive),
     shift: body.shift !== false,
   };
 }

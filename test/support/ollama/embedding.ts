@@ -14,10 +14,10 @@ export interface Embedded {
 }
 
 export async function embed(call: Call): Promise<void> {
-  const { clock, settings, cloud } = call.daemon;
+  const { clock, cloud } = call.daemon;
   const started = clock.now();
   const body = decode(call.request.bodyText, 'EmbedRequest');
-  keepAlive(body.keep_alive, settings.keepAliveMs);
+  keepAlive(body.keep_alive);
   const asked = textOf(body.model);
   if (await cloud.forward(call, asked, body)) return;
   const inputs = inputsOf(body.input);

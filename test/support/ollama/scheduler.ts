@@ -24,6 +24,8 @@ export interface SchedulerOptions {
   ram: number;
   loadMs: number;
   loadTimeoutMs: number;
+  /** Of a model that is loaded by a request without one. */
+  keepAliveMs: number;
   /** Something changed that a test may be waiting for. */
   onChange: () => void;
 }
@@ -33,8 +35,8 @@ export interface Wanted {
   numCtx: number;
   /** Everything that a running runner cannot change, as comparable text. */
   runnerKey: string;
-  /** Infinity is forever, 0 is until the request is over. */
-  keepAliveMs: number;
+  /** Infinity is forever, 0 is until the request is over. Undefined: as the runner has it, or else the server's. */
+  keepAliveMs: number | undefined;
   signal: AbortSignal;
   loadFault?: Fault['load'];
 }
@@ -323,7 +325,7 @@ export class Scheduler {
       wanted.runnerKey,
       size,
       Math.max(0, Math.min(size, this.freeVram())),
-      wanted.keepAliveMs,
+      wanted.keepAliveMs ?? this.options.keepAliveMs,
       numParallel,
     );
     // In the list from now on: /api/ps shows a model while it is still loading.
@@ -364,7 +366,7 @@ export class Scheduler {
 
   private refer(runner: Runner, wanted: Wanted): void {
     runner.references++;
-    runner.keepAliveMs = wanted.keepAliveMs;
+    if (wanted.keepAliveMs !== undefined) runner.keepAliveMs = wanted.keepAliveMs;
     runner.expiry?.cancel();
     runner.expiresAt = undefined;
     this.options.onChange();

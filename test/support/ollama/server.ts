@@ -376,6 +376,7 @@ function createDaemon(options: OllamaOptions, clock: Clock, onChange: () => void
       ram: options.ram ?? 64 * GiB,
       loadMs: options.loadMs ?? 0,
       loadTimeoutMs: options.loadTimeoutMs ?? FIVE_MINUTES,
+      keepAliveMs: options.keepAliveMs ?? FIVE_MINUTES,
       onChange,
     }),
     registry: {
@@ -388,7 +389,6 @@ function createDaemon(options: OllamaOptions, clock: Clock, onChange: () => void
     },
     settings: {
       version: options.version ?? '0.33.0',
-      keepAliveMs: options.keepAliveMs ?? FIVE_MINUTES,
       defaultNumCtx: options.defaultNumCtx ?? 4096,
       tokenMs: options.tokenMs ?? 0,
       promptTokensPerSecond: options.promptTokensPerSecond ?? 0,

@@ -232,9 +232,9 @@ const UNIT_MS: Record<string, number> = {
   h: 36e5,
 };
 
-/** `keep_alive` in milliseconds; Infinity is forever. */
-export function keepAlive(value: unknown, fallbackMs: number): number {
-  if (value === undefined || value === null) return fallbackMs;
+/** `keep_alive` in milliseconds; Infinity is forever, undefined is not asked for. */
+export function keepAlive(value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined;
   const ms = typeof value === 'number' ? value * 1000 : goDuration(textOf(value));
   return ms < 0 ? Infinity : ms;
 }
