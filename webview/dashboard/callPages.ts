@@ -73,8 +73,6 @@ export type AskForRows = (from: number | undefined, count: number) => Promise<Ca
 export class CallPages {
   /** How many rows there are; undefined before the first reply. */
   total: number | undefined;
-  /** What the last question failed with. */
-  problem: string | undefined;
   readonly #ask: AskForRows;
   readonly #changed: () => void;
   readonly #pages = new Map<number, (CallRow | undefined)[]>();
@@ -143,12 +141,10 @@ export class CallPages {
       if (this.#closed) return;
       this.#take(reply, question);
       if (page !== 'newest') this.#answered.set(page, reply.total);
-      this.problem = undefined;
       this.#asked.delete(page);
       this.#askOn();
-    } catch (error) {
+    } catch {
       // Asked again when somebody looks or when there are other rows, not over and over.
-      this.problem = (error as Error).message;
       this.#asked.delete(page);
     }
     if (!this.#closed) this.#changed();
