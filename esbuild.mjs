@@ -48,6 +48,8 @@ const logWorker = {
   ...extension,
   entryPoints: ['src/core/audit/logWorker.ts'],
   outfile: 'dist/logWorker.js',
+  // It costs time for every function that is made.
+  keepNames: false,
 };
 
 /** @type {esbuild.BuildOptions} */

@@ -53,7 +53,7 @@ export const FAILED = 'failed';
 /** The outcome by which all answers are chosen that are degraded. */
 export const DEGRADED = 'degraded';
 
-/** What a call has to be, each where it is given. */
+/** What a call has to be, each where it is given; '': it has none. */
 export type CallFilter = { [F in Facet]?: string | undefined } & {
   /** Each of its words occurs in a name of the row, its reason or its error, in any case. */
   text?: string | undefined;
@@ -125,6 +125,7 @@ export interface Figures {
 }
 
 export interface TrendGroup extends Figures {
+  /** '': those that name none. */
   name: string;
   /** For each bucket of the range. */
   buckets: { calls: number; tokens: number }[];
@@ -132,6 +133,7 @@ export interface TrendGroup extends Figures {
 
 export interface Trends {
   from: number;
+  /** The end of the last bucket, in which `now` lies. */
   to: number;
   bucket_ms: number;
   /** Those with calls in the range, that of the latest call first. */
@@ -143,6 +145,7 @@ export interface Trends {
     evictions: number;
   };
   buckets: (Figures & { at: number; evictions: number })[];
+  /** Those with the most calls first. */
   by: Record<'backend' | 'tier' | 'model', TrendGroup[]>;
   /** Calls dated after `now`: a clock was wrong. They are in no figure. */
   future: number;

@@ -486,6 +486,15 @@ export class LogIndex {
   }
 }
 
+export function isAnswer({ outcome }: Traits): boolean {
+  return outcome === 'answer';
+}
+
+/** An answer from a lesser place than asked for. */
+export function isFallback({ degraded, fallback_from: from }: Traits): boolean {
+  return degraded !== undefined || from !== undefined;
+}
+
 export function isFailure({ outcome }: Traits): boolean {
   return outcome !== 'answer' && outcome !== 'cancelled';
 }
@@ -558,7 +567,7 @@ function whole(value: unknown, scale = 1): number {
   return scaled === undefined ? ABSENT : Math.round(scaled);
 }
 
-function known(value: number | undefined): number | undefined {
+export function known(value: number | undefined): number | undefined {
   return value === ABSENT ? undefined : value;
 }
 

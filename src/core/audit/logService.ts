@@ -78,7 +78,8 @@ export class LogService {
   watch(isWatched: boolean): void {
     if (this.#isWatched === isWatched) return;
     this.#isWatched = isWatched;
-    if (isWatched && this.#worker) this.#lookAlong();
+    if (!isWatched) this.#timer?.cancel();
+    else if (this.#worker) this.#lookAlong();
   }
 
   /** Of the newest calls only while the log is read. */
