@@ -1,5 +1,5 @@
 import type { BackendState, Phase } from '../../src/shared/dashboard';
-import { clock, count, duration, rate } from './format';
+import { clock, count, elapsed, rate } from './format';
 import { t } from './l10n';
 
 /** `loading, 14 s of about 20 s`; the model stands beside it. */
@@ -10,10 +10,10 @@ export function phaseText(phase: Phase): string {
     case 'queued':
       return phase.position <= 1 ? t('queued, next') : t('queued, number {0}', phase.position);
     case 'loading': {
-      const { elapsed_ms: elapsed, expected_ms: expected } = phase;
+      const { elapsed_ms: since, expected_ms: expected } = phase;
       return expected
-        ? t('loading, {0} of about {1}', seconds(elapsed), seconds(Math.max(1_000, expected)))
-        : t('loading, {0}', seconds(elapsed));
+        ? t('loading, {0} of about {1}', elapsed(since), elapsed(Math.max(1_000, expected)))
+        : t('loading, {0}', elapsed(since));
     }
     case 'reading':
       return t('reading the prompt');
@@ -34,10 +34,6 @@ export function phaseText(phase: Phase): string {
         count(phase.total),
       );
   }
-}
-
-function seconds(ms: number): string {
-  return duration(Math.round(ms / 1000) * 1000 || 0);
 }
 
 export type Tone = 'good' | 'warning' | 'error' | 'quiet';

@@ -1,0 +1,380 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { Rates } from '../../src/host/dashboard/live';
+import {
+  type BackendState,
+  COMMANDS,
+  EVENTS,
+  type Phase,
+  REQUESTS,
+  type ResidentModel,
+  type RunningCall,
+  type Status,
+} from '../../src/shared/dashboard';
+import { Receiver, Requester, type Wire } from '../../src/shared/ipc';
+import { Evictions } from '../../src/shared/residency';
+import * as format from '../../webview/dashboard/format';
+import { backendText, phaseText } from '../../webview/dashboard/live';
+import { advice, expiryText, placeText, shortName } from '../../webview/dashboard/residency';
+import { type DashboardState, follow } from '../../webview/dashboard/state';
+
+const NOW = Date.UTC(2026, 5, 1, 12);
+const MINUTE = 60_000;
+const GB = 1e9;
+
+describe('numbers on the dashboard', () => {
+  const table = <T>(
+    name: string,
+    write: (value: T) => string,
+    rows: [value: T, text: string][],
+  ): Mocha.Test =>
+    it(name, () => {
+      for (const [value, text] of rows) assert.equal(write(value), text, String(value));
+    });
+
+  table('count', format.count, [
+    [undefined, '–'],
+    [0, '0'],
+    [9204, '9,204'],
+  ]);
+  table('rate', format.rate, [
+    [undefined, '–'],
+    [44.06, '44.1'],
+  ]);
+  table('took', format.took, [
+    [undefined, '–'],
+    [0, '0 ms'],
+    [84.4, '84 ms'],
+    [310, '0.3 s'],
+    [59_949, '59.9 s'],
+    [59_951, '1:00'],
+    [125_000, '2:05'],
+  ]);
+  table('duration', format.duration, [
+    [999.4, '999 ms'],
+    [999.6, '1.0 s'],
+    [5_100, '5.1 s'],
+    [59_951, '1 min 0 s'],
+    [125_000, '2 min 5 s'],
+    [12_000_000, '3 h 20 min'],
+  ]);
+  table('elapsed', format.elapsed, [
+    [-20, '0 s'],
+    [9_999, '9 s'],
+    [59_999, '59 s'],
+    [65_999, '1:05'],
+  ]);
+  table('clock', format.clock, [
+    [-1, '0:00'],
+    [252_000, '4:12'],
+    [3_729_000, '1:02:09'],
+  ]);
+  table('ago', format.ago, [
+    [-5, 'just now'],
+    [59_000, 'just now'],
+    [4 * MINUTE, '4 min ago'],
+  ]);
+  table('gigabytes', format.gigabytes, [[6.64e9, '6.6']]);
+
+  it('name the day only when it is not today', () => {
+    const noon = new Date(2026, 5, 1, 12, 3, 4).getTime();
+    assert.equal(format.when(noon, format.dayOf(noon)), '12:03:04');
+    assert.equal(format.when(noon, format.dayOf(noon + 24 * 60 * MINUTE)), '1 Jun, 12:03');
+    assert.equal(format.fullMoment(noon), '1 Jun 2026, 12:03:04');
+  });
+
+  it('never say 60 seconds', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 8e6, noNaN: true }), (ms) => {
+        for (const write of [format.took, format.duration, format.elapsed]) {
+          assert.doesNotMatch(write(ms), /(^|\D)60(\.\d)? s|:60|1000 ms/);
+        }
+      }),
+    );
+  });
+});
+
+describe('models in memory', () => {
+  const resident = (name: string, more: Partial<ResidentModel> = {}): ResidentModel => ({
+    ...{ name, size: 6 * GB, size_vram: 6 * GB, expires_at: NOW + 5 * MINUTE },
+    ...more,
+  });
+  const names = (evicted: { name: string }[]): string[] => evicted.map(({ name }) => name);
+
+  it('that are gone before their time were pushed out', () => {
+    const evictions = new Evictions();
+    assert.deepEqual(evictions.look([resident('a'), resident('b')], NOW), []);
+    assert.deepEqual(evictions.look([resident('b')], NOW + 1_000), [
+      { name: 'a', at: NOW + 1_000 },
+    ]);
+    assert.deepEqual(names(evictions.look([resident('A:latest')], NOW + 2_000)), ['b']);
+  });
+
+  it('that were due to be unloaded were not pushed out', () => {
+    const evictions = new Evictions();
+    evictions.look([resident('a')], NOW);
+    assert.deepEqual(evictions.look([], NOW + 5 * MINUTE - 1_000), []);
+    evictions.look([resident('kept', { expires_at: undefined })], NOW);
+    assert.deepEqual(names(evictions.look([], NOW + 60 * MINUTE)), ['kept']);
+  });
+
+  it('are news for a quarter of an hour', () => {
+    const evictions = new Evictions();
+    evictions.learn([
+      { name: 'old', at: NOW - 16 * MINUTE },
+      { name: 'late', at: NOW - 2 * MINUTE },
+      { name: 'later', at: NOW },
+    ]);
+    assert.deepEqual(names(evictions.look([], NOW)), ['later', 'late']);
+    assert.deepEqual(names(evictions.look([], NOW + 14 * MINUTE)), ['later']);
+    assert.deepEqual(evictions.look([], NOW + 16 * MINUTE), []);
+  });
+
+  it('of another server are not looked for', () => {
+    const evictions = new Evictions();
+    evictions.look([resident('a')], NOW);
+    evictions.reset();
+    assert.deepEqual(evictions.look([], NOW + 1), []);
+  });
+
+  it('are told where they are and for how long', () => {
+    assert.equal(placeText(resident('a')), '6.0 GB, all in VRAM');
+    assert.equal(placeText(resident('a', { size_vram: 0 })), '6.0 GB, on the CPU');
+    assert.equal(placeText(resident('a', { size_vram: 4 * GB })), '4.0 of 6.0 GB in VRAM');
+    assert.equal(expiryText(undefined, NOW), '');
+    assert.equal(expiryText(NOW + 252_000, NOW), 'expires in 4:12');
+    assert.equal(expiryText(NOW - 1, NOW), 'expiring');
+    assert.equal(expiryText(Date.UTC(2318, 0), NOW), 'kept loaded');
+    assert.equal(shortName('nomic-embed-text:latest'), 'nomic-embed-text');
+    assert.equal(shortName('latest:8b'), 'latest:8b');
+  });
+
+  it('give rise to advice only when something is wrong', () => {
+    const text = (...args: Parameters<typeof advice>) => advice(...args).map((one) => one.text);
+    assert.deepEqual(text([resident('a')], []), []);
+    assert.match(text([resident('a', { size_vram: 0 })], [])[0] ?? '', /has a GPU, restart Ollama/);
+    assert.match(
+      text([resident('a', { size_vram: 0 }), resident('b')], [])[0] ?? '',
+      /beside other models\. Set OLLAMA_MAX_LOADED_MODELS=1/,
+    );
+    assert.match(
+      text([resident('a', { size_vram: 4 * GB })], [])[0] ?? '',
+      /a has 2\.0 GB in RAM.*smaller window or a smaller model/,
+    );
+    assert.match(text([resident('a', { size_vram: 6 * GB - 1 })], [])[0] ?? '', /has 0\.1 GB/);
+    const evicted = [
+      { name: 'c:latest', at: NOW },
+      { name: 'd', at: NOW - 1 },
+    ];
+    assert.equal(advice([], evicted)[0]?.models, 'c, d');
+    assert.match(text([], evicted)[0] ?? '', /^c, d were pushed out/);
+    assert.match(text([], evicted.slice(1))[0] ?? '', /^d was pushed out/);
+  });
+});
+
+describe('what goes on, in words', () => {
+  it('tells the phase of a call', () => {
+    const words: [Phase, string][] = [
+      [{ phase: 'starting' }, 'starting'],
+      [{ phase: 'queued', position: 1 }, 'queued, next'],
+      [{ phase: 'queued', position: 3 }, 'queued, number 3'],
+      [
+        { phase: 'loading', model: 'm', elapsed_ms: 14_200, expected_ms: 20_000 },
+        'loading, 14 s of about 20 s',
+      ],
+      [{ phase: 'loading', model: 'm', elapsed_ms: 0 }, 'loading, 0 s'],
+      [{ phase: 'reading', model: 'm' }, 'reading the prompt'],
+      [{ phase: 'writing', model: 'm', tokens: 1 }, 'writing · 1 token'],
+      [
+        { phase: 'writing', model: 'm', tokens: 1212, tokens_per_second: 41.04 },
+        'writing · 1,212 tokens · 41.0 tok/s',
+      ],
+      [{ phase: 'steps', what: 'part', done: 3, total: 12 }, 'part 4 of 12'],
+      [{ phase: 'steps', what: 'part', done: 12, total: 12 }, 'part 12 of 12'],
+    ];
+    for (const [phase, text] of words) assert.equal(phaseText(phase), text);
+  });
+
+  it('tells how a backend does, and when it is tried again', () => {
+    const backend = (more: Partial<BackendState>): BackendState => ({
+      ...{ backend: 'cloud', host: 'h', state: 'answers', running: 0, waiting: 0, most: 2 },
+      ...more,
+    });
+    const text = (more: Partial<BackendState>) => backendText(backend(more), NOW).text;
+    assert.equal(text({}), 'answers');
+    assert.equal(text({ backend: 'local', version: '0.33.0' }), 'Ollama 0.33.0');
+    assert.equal(text({ state: 'unknown' }), 'not asked yet');
+    assert.equal(
+      text({ state: 'open', reason: 'rate_limited', retry_at: NOW + 14_000 }),
+      'rate limited · next try in 0:14',
+    );
+    assert.equal(
+      text({ state: 'open', reason: '5xx', retry_at: NOW - 1 }),
+      'server error · tried with the next call',
+    );
+    assert.equal(
+      text({ state: 'half_open', reason: 'timeout' }),
+      'timed out · tried with the next call',
+    );
+    assert.equal(text({ state: 'misconfigured', reason: 'auth_failed' }), 'no valid key');
+    assert.equal(text({ state: 'failing', reason: 'out_of_memory' }), 'failed');
+  });
+
+  it('knows the speed of a call only from a second look', () => {
+    const rates = new Rates();
+    assert.equal(rates.of('a', 1, NOW), undefined);
+    assert.equal(rates.of('a', 5, NOW + 100), undefined);
+    assert.equal(rates.of('a', 41, NOW + 1_000), 40);
+    assert.equal(rates.of('b', 41, NOW + 1_000), undefined);
+    rates.forget('a');
+    assert.equal(rates.of('a', 81, NOW + 2_000), undefined);
+  });
+});
+
+describe('requests between the page and the extension', () => {
+  /** Two ends that hear each other. */
+  function connect(answer: (receiver: Receiver, post: (reply: Wire) => void) => void) {
+    const sent: Wire[] = [];
+    const receiver = new Receiver();
+    const requester: Requester = new Requester((message) => {
+      sent.push(message);
+      receiver.receive(message);
+    });
+    answer(receiver, (reply) => requester.receive(reply));
+    return { requester, sent };
+  }
+
+  it('are answered each with its own reply', async () => {
+    const { requester } = connect((receiver, post) =>
+      receiver.answer(REQUESTS.test, post, async ({ backend }) => {
+        if (backend === 'local') await Promise.resolve();
+        return { took_ms: backend === 'local' ? 1 : 2 };
+      }),
+    );
+    const asked = (['local', 'cloud'] as const).map((b) =>
+      requester.ask(REQUESTS.test, { backend: b }),
+    );
+    assert.deepEqual(await Promise.all(asked), [{ took_ms: 1 }, { took_ms: 2 }]);
+  });
+
+  it('fail with the words of the other side', async () => {
+    const { requester } = connect((receiver, post) =>
+      receiver.answer(REQUESTS.test, post, () => {
+        throw new Error('Ollama cannot be reached.');
+      }),
+    );
+    await assert.rejects(requester.ask(REQUESTS.test, { backend: 'local' }), {
+      message: 'Ollama cannot be reached.',
+    });
+  });
+
+  it('are refused, and replies too, when they do not fit their schema', async () => {
+    const { requester } = connect((receiver, post) =>
+      receiver.answer(REQUESTS.test, post, () => ({ took_ms: -1 })),
+    );
+    await assert.rejects(requester.ask(REQUESTS.test, { backend: 'local' }));
+    let asked = 0;
+    const receiver = new Receiver().answer(
+      REQUESTS.setSetting,
+      () => {},
+      () => {
+        asked++;
+        return {};
+      },
+    );
+    const write = (setting: string) =>
+      receiver.receive({ id: 1, name: 'setting/write', params: { setting, value: 'x' } });
+    assert.equal(write('cloud.mode'), false, 'consent is asked for elsewhere');
+    assert.equal(write('host'), false);
+    assert.equal(write('profile'), true);
+    assert.equal(asked, 1);
+  });
+});
+
+describe('the dashboard’s state', () => {
+  let state: DashboardState | undefined;
+  let receiver: Receiver;
+  const read = (): DashboardState | undefined => state;
+
+  beforeEach(() => {
+    state = undefined;
+    receiver = follow(read, (next) => (state = next));
+  });
+
+  const status: Status = {
+    ...{ profile: 'dev', cloud_mode: 'off', backends: [], models: [], problems: [] },
+  };
+  const running = (call_id: string, phase: Phase = { phase: 'starting' }): RunningCall => ({
+    ...{ call_id, job: 'draft', backend: 'local', model: 'm', started_at: NOW, phase },
+  });
+  const snapshot = () =>
+    EVENTS.snapshot.with({
+      now: Date.now() + MINUTE,
+      status,
+      residency: { state: 'asking' },
+      running: [running('r1')],
+      log: { state: 'known', calls: 3, skipped: 0, more: false },
+    });
+
+  it('begins with a snapshot', () => {
+    receiver.receive(EVENTS.callStarted.with({ call: running('early') }));
+    assert.equal(read(), undefined);
+    assert.ok(receiver.receive(snapshot()));
+    assert.deepEqual(state?.running, [running('r1')]);
+    assert.ok(Math.abs((state?.ahead ?? 0) - MINUTE) < 5_000);
+  });
+
+  it('follows a call from its start to its end', () => {
+    receiver.receive(snapshot());
+    receiver.receive(EVENTS.callStarted.with({ call: running('r2') }));
+    receiver.receive(EVENTS.callStarted.with({ call: running('r2') }));
+    const reading: Phase = { phase: 'reading', model: 'm' };
+    receiver.receive(EVENTS.callPhase.with({ call_id: 'r2', phase: reading }));
+    assert.deepEqual(state?.running, [running('r1'), running('r2', reading)]);
+    receiver.receive(EVENTS.callEnded.with({ call_id: 'r2' }));
+    receiver.receive(EVENTS.callEnded.with({ call_id: 'r1' }));
+    assert.deepEqual(state?.running, []);
+    receiver.receive(EVENTS.callPhase.with({ call_id: 'r2', phase: reading }));
+    assert.deepEqual(state?.running, []);
+  });
+
+  it('counts what others have to ask again for', () => {
+    receiver.receive(snapshot());
+    const before = { ...(state as DashboardState) };
+    const log = { ...{ state: 'known' as const, calls: 4, skipped: 0, more: false } };
+    receiver.receive(EVENTS.logChanged.with({ log, anew: false }));
+    assert.equal(state?.logVersion, before.logVersion + 1);
+    assert.equal(state.logNumber, before.logNumber);
+    receiver.receive(EVENTS.logChanged.with({ log, anew: true }));
+    assert.equal(state.logNumber, before.logNumber + 1);
+    receiver.receive(EVENTS.setupChanged.with({}));
+    assert.equal(state.setupVersion, before.setupVersion + 1);
+    // The page was hidden meanwhile, or the extension started again.
+    receiver.receive(snapshot());
+    assert.equal(state.logNumber, before.logNumber + 2);
+  });
+
+  it('takes in what changed about the server', () => {
+    receiver.receive(snapshot());
+    const residency = {
+      ...{ state: 'failed' as const, code: 'unreachable', message: 'No.', hint: 'Start it.' },
+      ...{ startable: true, setting: 'ollamaIntern.host' },
+    };
+    receiver.receive(EVENTS.residencyChanged.with({ residency }));
+    receiver.receive(EVENTS.statusChanged.with({ status: { ...status, profile: 'other' } }));
+    assert.deepEqual(state?.residency, residency);
+    assert.equal(state.status.profile, 'other');
+    assert.equal(state.running.length, 1);
+  });
+
+  it('is not touched by a message that is not understood', () => {
+    receiver.receive(snapshot());
+    const before = state;
+    fc.assert(
+      fc.property(fc.anything(), (message) => assert.equal(receiver.receive(message), false)),
+    );
+    assert.equal(receiver.receive({ name: 'call/started', params: { call: {} } }), false);
+    assert.equal(receiver.receive(COMMANDS.ready.with({})), false);
+    assert.equal(state, before);
+  });
+});

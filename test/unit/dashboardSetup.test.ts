@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import type { ResidencyState, Setup } from '../../src/shared/dashboard';
+import { modelState, numberOf, suggestions } from '../../webview/dashboard/setup';
+
+const GB = 1e9;
+
+describe("the set-up's view", () => {
+  const setup: Pick<Setup, 'installed' | 'cloud' | 'gateway'> = {
+    installed: [
+      { name: 'qwen3:8b', size: 5.2 * GB, remote: false },
+      { name: 'nomic-embed-text:latest', size: 0.3 * GB, remote: false },
+      { name: 'my-stub:latest', size: 0, remote: true },
+    ],
+    cloud: { mode: 'off', host: 'ollama.com', key: 'none' },
+  };
+  const loaded: ResidencyState = {
+    state: 'known',
+    models: [{ name: 'nomic-embed-text:latest', size: 1, size_vram: 1 }],
+    evicted: [],
+  };
+  const failed: ResidencyState = {
+    state: 'failed',
+    code: 'unreachable',
+    message: '',
+    hint: '',
+    startable: true,
+  };
+  const on = { ...setup, cloud: { ...setup.cloud, mode: 'primary' as const } };
+  const local = (name: string) => ({ backend: 'local' as const, name });
+
+  const cases: [string, ReturnType<typeof modelState>, string, string?][] = [
+    ['in memory', modelState(local('nomic-embed-text'), setup, loaded), 'loaded'],
+    ['on the disk', modelState(local('qwen3:8b'), setup, loaded), 'installed, 5.2 GB', 'load'],
+    ['nowhere', modelState(local('qwen3:4b'), setup, loaded), 'not installed', 'pull'],
+    ['on a server that is gone', modelState(local('qwen3:8b'), setup, failed), 'unknown'],
+    [
+      'on a server that says nothing of it',
+      modelState(local('qwen3:8b'), { ...setup, installed: undefined }, loaded),
+      'unknown',
+    ],
+    ['elsewhere', modelState(local('my-stub'), setup, loaded), 'in the cloud, which is off'],
+    ['elsewhere, with consent', modelState(local('my-stub'), on, loaded), 'in the cloud'],
+    ['the cloud’s', modelState({ backend: 'cloud', name: 'x' }, on, failed), 'in the cloud'],
+    [
+      'a gateway’s',
+      modelState({ backend: 'gateway', name: 'x' }, { ...setup, gateway: 'h:1' }, failed),
+      'on the gateway',
+    ],
+    [
+      'a gateway’s that is not set',
+      modelState({ backend: 'gateway', name: 'x' }, setup, loaded),
+      'no gateway is set',
+    ],
+  ];
+  for (const [what, state, text, action] of cases) {
+    it(`says of a model that is ${what}: ${text}`, () => {
+      assert.equal(state.text, text);
+      assert.equal(state.action, action);
+    });
+  }
+
+  it('offers the installed models, those first that begin with what was typed', () => {
+    assert.deepEqual(
+      suggestions(setup.installed, '').map(({ name }) => name),
+      ['my-stub', 'nomic-embed-text', 'qwen3:8b'],
+    );
+    assert.deepEqual(
+      suggestions([{ name: 'a-qwen', size: 0, remote: false }, ...setup.installed!], ' QWEN').map(
+        ({ name, note }) => `${name} ${note}`,
+      ),
+      ['qwen3:8b 5.2 GB', 'a-qwen 0.0 GB'],
+    );
+    assert.deepEqual(suggestions(undefined, ''), []);
+  });
+
+  it('reads seconds as they are written, and passes on what is none', () => {
+    assert.deepEqual(['5', ' 2.5', '2,5', 'soon', '1e400'].map(numberOf), [
+      5,
+      2.5,
+      2.5,
+      'soon',
+      '1e400',
+    ]);
+  });
+});
