@@ -3,6 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Frame, Locator } from 'playwright-core';
 import { writeBigLog } from '../support/bigLog';
+import { serverFolders } from '../support/host/server.ts';
+import { testSettings } from '../support/host/settings.ts';
 import { assertAccessible } from './axe';
 import { SECRET } from './dashboardLog';
 import { DashboardStage, isTooWide, pictures, waitForIcons, waitForText } from './dashboardStage';
@@ -329,6 +331,24 @@ describe('the dashboard’s calls', function () {
     await stage.wb.page.setViewportSize({ width: 1700, height: 800 });
   });
 
+  it('can be read in every theme', async () => {
+    const file = path.join(serverFolders(stage.wb.home).user, 'User', 'settings.json');
+    const settings = JSON.parse(fs.readFileSync(file, 'utf8')) as object;
+    await row(0).click();
+    await details().locator('dl').waitFor();
+    for (const [theme, kind] of [
+      ['light', 'vscode-light'],
+      ['hc', 'vscode-high-contrast'],
+      ['hcLight', 'vscode-high-contrast-light'],
+      ['dark', 'vscode-dark'],
+    ] as const) {
+      fs.writeFileSync(file, JSON.stringify({ ...settings, ...testSettings(theme) }));
+      await frame.locator(`body[data-vscode-theme-kind="${kind}"]`).waitFor();
+      await assertAccessible(frame);
+      await stage.wb.screenshot(path.join(pictures, `calls-${theme}.png`));
+    }
+  });
+
   it('follows a log that is set aside', async () => {
     await row(0).click();
     await details().locator('dl').waitFor();
@@ -343,7 +363,7 @@ describe('the dashboard’s calls', function () {
       fs.rmSync(stage.logPath);
       fs.mkdirSync(stage.logPath);
     } else fs.chmodSync(stage.logPath, 0);
-    await waitForText(frame.locator('#view'), /The log cannot be read\./, 30_000);
+    await waitForText(frame.locator('#view'), /The log .* cannot be read/, 30_000);
     const remedies = frame.locator('#view').getByRole('button');
     assert.deepEqual(await remedies.allInnerTexts(), ['Open Log', 'Settings', 'Refresh']);
     await assertAccessible(frame);
