@@ -41,9 +41,28 @@ async function main(): Promise<void> {
   fs.mkdirSync(gallery, { recursive: true });
   try {
     for (const theme of THEMES) await takeTheme(theme, logPath);
+    writeGallery();
   } finally {
     fs.rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** The page that shows them all. */
+function writeGallery(): void {
+  const names: Record<Theme, string> = {
+    ...{ dark: 'Dark', light: 'Light', hc: 'High contrast', hcLight: 'High contrast light' },
+  };
+  const shown = (Object.keys(VIEWS) as View[]).map((view) => {
+    const themes = THEMES.map((theme) => {
+      const pictures = WIDTHS.map(
+        (width) => `![${VIEWS[view]}, ${names[theme]}, ${width}](${view}-${theme}-${width}.png)`,
+      );
+      return `### ${names[theme]}\n\n${pictures.join('\n')}\n`;
+    });
+    return `## ${VIEWS[view]}\n\n${themes.join('\n')}`;
+  });
+  const text = `# The dashboard in four themes and three widths\n\n\`npm run pictures\` takes them.\n\n${shown.join('\n')}`;
+  fs.writeFileSync(path.join(gallery, 'README.md'), text);
 }
 
 async function takeTheme(theme: Theme, logPath: string): Promise<void> {

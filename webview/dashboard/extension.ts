@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { RANGES } from '../../src/core/audit/calls';
 import { callFilter } from '../../src/shared/dashboard';
 import { type Request, Requester, type Wire } from '../../src/shared/ipc';
+import { GROUPS } from './trends';
 
 interface VsCodeApi {
   postMessage(message: Wire): void;
@@ -30,6 +31,8 @@ const placeSchema = z.object({
   range: z.catch(z.enum(RANGES), '24h'),
   /** Whose figures the trends show; absent: the latest call's. */
   profile: z.catch(z.optional(z.string()), undefined),
+  /** By what the trends are split. */
+  group: z.catch(z.enum(GROUPS), 'backend'),
 });
 export type Place = z.infer<typeof placeSchema>;
 

@@ -16,6 +16,19 @@ const moment = new Intl.DateTimeFormat(dates, {
   timeStyle: 'medium',
   hourCycle: 'h23',
 });
+const dollars = new Intl.NumberFormat(locale, {
+  style: 'currency',
+  currency: 'USD',
+  maximumFractionDigits: 4,
+});
+const compacts = new Intl.NumberFormat(locale, { notation: 'compact', maximumFractionDigits: 1 });
+const stretch = new Intl.DateTimeFormat(dates, {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23',
+});
 
 /** From here a time is not `60.0 s` but a minute. */
 const MINUTE_MS = 59_950;
@@ -102,4 +115,19 @@ export function ago(ms: number): string {
 /** Decimal gigabytes, as Ollama counts them. */
 export function gigabytes(bytes: number): string {
   return tenths.format(bytes / 1e9);
+}
+
+/** `$0.00` */
+export function money(usd: number): string {
+  return dollars.format(usd);
+}
+
+/** For an axis: `12K`, `1.5M`. */
+export function compact(value: number): string {
+  return compacts.format(value);
+}
+
+/** `1 Jun, 14:00 – 14:30` */
+export function period(from: number, to: number): string {
+  return stretch.formatRange(from, to);
 }

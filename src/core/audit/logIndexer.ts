@@ -25,8 +25,8 @@ interface LogFile {
   number: number | undefined;
   /** Behind the last line that was read. */
   position: number;
-  /** Its beginning, by which it is known again: not every file system numbers files reliably. */
-  head: Buffer;
+  /** What stands before it, by which the file is known again: not every file system numbers files reliably. */
+  last: Buffer;
   /** Within a line that is too long. */
   isSkipping: boolean;
 }
@@ -36,7 +36,7 @@ const BLOCK_BYTES = MB;
 const TAIL_FROM = MB;
 const TAIL_CALLS = 200;
 const TAIL_BYTES = 4 * MB;
-const HEAD_BYTES = 1024;
+const LAST_BYTES = 1024;
 const PROGRESS_MS = 200;
 const CALL_KINDS = ['call', 'error', 'timeout'];
 const NOTHING = Buffer.alloc(0);
@@ -129,8 +129,8 @@ export class LogIndexer {
     return this.#files.includes(file) ? this.#lineAt(file, mark) : undefined;
   }
 
-  /** The row of the newest call with this id. */
-  async find(callId: string): Promise<number | undefined> {
+  /** The row of the newest call with this id, which may have been added just now. */
+  async find(callId: string, thenLook = true): Promise<number | undefined> {
     const shown = this.#shown;
     const { generation } = shown;
     for (const row of shown.candidates(callId)) {
@@ -138,9 +138,9 @@ export class LogIndexer {
       if (shown !== this.#shown || generation !== shown.generation) return this.find(callId);
       if (line && callIdOf(line) === callId) return row;
     }
-    if (this.#state.state !== 'reading' || this.#isClosed) return undefined;
+    if (!thenLook) return undefined;
     await this.look();
-    return this.find(callId);
+    return this.find(callId, false);
   }
 
   /** Of all calls: waits until they are known. */
@@ -227,7 +227,7 @@ export class LogIndexer {
       const file = setAside ? await unlessMissing(open(setAside.path, 'r')) : current;
       try {
         if ((setAside?.size ?? size) < written.position) return false;
-        if (!(await hasHead(file, written.head))) return false;
+        if (!(await isSame(file, written))) return false;
       } finally {
         if (file !== current) await file?.close();
       }
@@ -245,6 +245,7 @@ export class LogIndexer {
     this.#files = [];
     this.#skipped = 0;
     this.#bytes = { read: 0, size };
+    this.#toldAt = this.#monotonic();
     if (size <= this.#tailFrom) return;
     const query = { kinds: CALL_KINDS, limit: TAIL_CALLS, bytes: TAIL_BYTES };
     const lines = (await readLog(this.#path, query)).reverse();
@@ -257,7 +258,7 @@ export class LogIndexer {
   #fileOf(number: number | undefined): LogFile {
     const known = this.#files.find((file) => file.number === number);
     if (known) return known;
-    const file = { id: ++this.#lastFile, number, position: 0, head: NOTHING, isSkipping: false };
+    const file = { id: ++this.#lastFile, number, position: 0, last: NOTHING, isSkipping: false };
     this.#files.push(file);
     return file;
   }
@@ -275,9 +276,8 @@ export class LogIndexer {
     }
     // Not everybody ends the last line.
     if (rest.length > 0 && parseLogLine(rest.toString())) this.#takeLine(file, rest, rest.length);
-    if (file.head.length < HEAD_BYTES && file.head.length < file.position) {
-      file.head = await readBytes(handle, 0, Math.min(file.position, HEAD_BYTES));
-    }
+    const known = Math.min(file.position, LAST_BYTES);
+    file.last = await readBytes(handle, file.position - known, known);
   }
 
   /** Takes the lines of what follows the position. Gives what follows them. */
@@ -359,9 +359,11 @@ async function readBytes(file: FileHandle, position: number, length: number): Pr
   return buffer.subarray(0, filled);
 }
 
-async function hasHead(file: FileHandle | undefined, head: Buffer): Promise<boolean> {
-  if (head.length === 0) return true;
-  return file !== undefined && head.equals(await readBytes(file, 0, head.length));
+async function isSame(handle: FileHandle | undefined, file: LogFile): Promise<boolean> {
+  const { last, position } = file;
+  if (last.length === 0) return true;
+  const there = handle && (await readBytes(handle, position - last.length, last.length));
+  return there?.equals(last) === true;
 }
 
 function reasonOf(error: unknown): string {

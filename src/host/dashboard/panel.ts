@@ -11,6 +11,7 @@ import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
 import { answerSetup } from './setup';
+import { answerAboutTrends } from './trendsExport';
 
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
@@ -146,6 +147,7 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.openSettings, ({ setting }) => run(PRODUCT_COMMANDS.openSettings, setting))
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
     answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
+    answerAboutTrends(receiver, this.#log, this.#post);
     const post = this.#post;
     return answerSetup(receiver, { intern, notifications, memory: this.#memory, post });
   }
