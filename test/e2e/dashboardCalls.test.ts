@@ -3,8 +3,6 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Frame, Locator } from 'playwright-core';
 import { writeBigLog } from '../support/bigLog';
-import { serverFolders } from '../support/host/server.ts';
-import { testSettings } from '../support/host/settings.ts';
 import { assertAccessible } from './axe';
 import { SECRET } from './dashboardLog';
 import { DashboardStage, isTooWide, pictures, waitForIcons, waitForText } from './dashboardStage';
@@ -332,20 +330,19 @@ describe('the dashboard’s calls', function () {
   });
 
   it('can be read in every theme', async () => {
-    const file = path.join(serverFolders(stage.wb.home).user, 'User', 'settings.json');
-    const settings = JSON.parse(fs.readFileSync(file, 'utf8')) as object;
     await row(0).click();
     await details().locator('dl').waitFor();
     for (const [theme, kind] of [
-      ['light', 'vscode-light'],
-      ['hc', 'vscode-high-contrast'],
-      ['hcLight', 'vscode-high-contrast-light'],
-      ['dark', 'vscode-dark'],
+      ['Light 2026', 'vscode-light'],
+      ['Dark High Contrast', 'vscode-high-contrast'],
+      ['Light High Contrast', 'vscode-high-contrast-light'],
+      ['Dark 2026', 'vscode-dark'],
     ] as const) {
-      fs.writeFileSync(file, JSON.stringify({ ...settings, ...testSettings(theme) }));
+      await stage.wb.runCommand('Preferences: Color Theme');
+      await stage.wb.enter(theme);
       await frame.locator(`body[data-vscode-theme-kind="${kind}"]`).waitFor();
       await assertAccessible(frame);
-      await stage.wb.screenshot(path.join(pictures, `calls-${theme}.png`));
+      await stage.wb.screenshot(path.join(pictures, `calls-${kind}.png`));
     }
   });
 
