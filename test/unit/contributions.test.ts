@@ -64,6 +64,15 @@ interface Manifest {
     languageModelChatProviders: { vendor: string; displayName: string }[];
     views?: Record<string, { id: string }[]>;
     languageModelTools: unknown[];
+    walkthroughs: {
+      id: string;
+      steps: {
+        id: string;
+        description: string;
+        media: { image: string; altText: string };
+        completionEvents: string[];
+      }[];
+    }[];
     chatParticipants: {
       id: string;
       name: string;
@@ -568,3 +577,31 @@ function pick(prefix: string): Record<string, Property> {
       .map(([key, property]) => [key.slice(full.length), property]),
   );
 }
+
+describe('the walkthrough', () => {
+  const steps = contributes.walkthroughs.flatMap((one) => one.steps);
+  const ignored = readFileSync(join(root, '.vscodeignore'), 'utf8');
+
+  it('has a picture for each step, which is packaged', () => {
+    assert.ok(steps.length > 0);
+    for (const { media } of steps) {
+      assert.ok(existsSync(join(root, media.image)), media.image);
+      assert.match(media.image, /^media\/pictures\/[a-z]+\.png$/);
+      assert.ok(media.altText.endsWith('.'), media.altText);
+    }
+    assert.match(ignored, /^!media\/pictures\/\*\.png$/m);
+  });
+
+  it('leads only to commands and settings that there are, and is completed by them', () => {
+    for (const { description, completionEvents } of steps) {
+      for (const [, id] of description.matchAll(/\(command:([^)]+)\)/g)) {
+        assert.ok(commandIds.includes(id ?? ''), id);
+      }
+      for (const event of completionEvents) {
+        const [kind, name = ''] = event.split(':');
+        if (kind === 'onCommand') assert.ok(commandIds.includes(name), event);
+        else assert.ok(kind === 'onSettingChanged' && name in properties, event);
+      }
+    }
+  });
+});
