@@ -126,7 +126,7 @@ function loggedOf(line: LogLine, { job, outcome }: CallRow): Logged {
 function stretchesOf(logged: Logged): Stretch[] {
   const { backend, model, attempts = [], elapsed_ms: elapsed = 0 } = logged;
   const spent = spentBy(logged);
-  let left = elapsed - Object.values(spent).reduce((sum, ms) => sum + ms, 0);
+  let left = elapsed - Object.values<number>({ ...spent }).reduce((sum, ms) => sum + ms, 0);
   let failedLeft = spent.failed;
 
   const tries = attempts

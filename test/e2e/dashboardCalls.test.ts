@@ -329,6 +329,23 @@ describe('the dashboard’s calls', function () {
     await stage.wb.page.setViewportSize({ width: 1700, height: 800 });
   });
 
+  it('can be read in every theme', async () => {
+    await row(0).click();
+    await details().locator('dl').waitFor();
+    for (const [theme, kind] of [
+      ['Light 2026', 'vscode-light'],
+      ['Dark High Contrast', 'vscode-high-contrast'],
+      ['Light High Contrast', 'vscode-high-contrast-light'],
+      ['Dark 2026', 'vscode-dark'],
+    ] as const) {
+      await stage.wb.runCommand('Preferences: Color Theme');
+      await stage.wb.enter(theme);
+      await frame.locator(`body[data-vscode-theme-kind="${kind}"]`).waitFor();
+      await assertAccessible(frame);
+      await stage.wb.screenshot(path.join(pictures, `calls-${kind}.png`));
+    }
+  });
+
   it('follows a log that is set aside', async () => {
     await row(0).click();
     await details().locator('dl').waitFor();
@@ -343,7 +360,7 @@ describe('the dashboard’s calls', function () {
       fs.rmSync(stage.logPath);
       fs.mkdirSync(stage.logPath);
     } else fs.chmodSync(stage.logPath, 0);
-    await waitForText(frame.locator('#view'), /The log cannot be read\./, 30_000);
+    await waitForText(frame.locator('#view'), /The log .* cannot be read/, 30_000);
     const remedies = frame.locator('#view').getByRole('button');
     assert.deepEqual(await remedies.allInnerTexts(), ['Open Log', 'Settings', 'Refresh']);
     await assertAccessible(frame);

@@ -176,9 +176,11 @@ describe('the details of a call', () => {
 
   it('carry everything of the envelope but the result', () => {
     const details = detailsOfLine(answered({ truncated: true, warnings: ['Mind it.'] }));
-    const { result: _, warnings, ...rest } = envelope({ truncated: true, warnings: ['Mind it.'] });
-    assert.deepEqual(details?.record, rest);
-    assert.deepEqual(details?.warnings, warnings);
+    const expected: Partial<Envelope> = envelope({ truncated: true });
+    delete expected.result;
+    delete expected.warnings;
+    assert.deepEqual(details?.record, expected);
+    assert.deepEqual(details?.warnings, ['Mind it.']);
     const made = answered();
     const copied = JSON.parse(recordJson(made, rowOf(made) as CallRow)) as Partial<Envelope>;
     assert.deepEqual(copied.warnings, []);
@@ -247,7 +249,7 @@ describe('the time of a call', () => {
   it('is never split into more than there is, nor into less than nothing', () => {
     fc.assert(
       fc.property(times, (record) => {
-        const parts = Object.values(spentBy(record));
+        const parts = Object.values<number>({ ...spentBy(record) });
         assert.ok(parts.every((part) => part >= 0 && Number.isInteger(part)));
         assert.ok(parts.reduce((sum, part) => sum + part, 0) <= record.elapsed_ms);
       }),
@@ -262,7 +264,7 @@ describe('the time of a call', () => {
           first_token_ms: first ?? 0,
         });
         assert.equal(
-          Object.values(parts).reduce((sum, part) => sum + part, 0),
+          Object.values<number>({ ...parts }).reduce((sum, part) => sum + part, 0),
           record.elapsed_ms,
         );
       }),
