@@ -356,6 +356,7 @@ describe('the dashboard’s trends of a log of 200,000 lines', () => {
 
   /** Takes pictures at some widths, and has axe look at each. */
   async function lookAt(own: DashboardStage, theme: Theme): Promise<void> {
+    await own.wb.runCommand('View: Toggle Primary Side Bar Visibility');
     for (const width of [2000, 1280, 608, 348]) {
       await own.wb.page.setViewportSize({ width, height: 1500 });
       const page = await own.frame();

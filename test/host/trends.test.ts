@@ -59,6 +59,8 @@ describe('the trends in the panel', () => {
     return requester;
   }
 
+  const shownText = async (nth: number): Promise<string> =>
+    (await eventually(() => stage.shown[nth], 'nothing is shown')).text;
   const exportThem = () => receiver.receive(COMMANDS.exportTrends.with({ range: '24h' }));
 
   it('are those of the range and the profile up to now', async () => {
@@ -74,7 +76,7 @@ describe('the trends in the panel', () => {
     listen();
     chosen = vscode.Uri.file(join(stage.folder, 'chosen.csv'));
     exportThem();
-    const { text } = await eventually(() => stage.shown.at(-1));
+    const text = await shownText(0);
     assert.equal(text, `Exported to ${chosen.fsPath}.`);
     assert.match(readFileSync(chosen.fsPath, 'utf8'), /^from,to,profile.*\r\n1970-/);
     assert.match(
@@ -87,7 +89,7 @@ describe('the trends in the panel', () => {
     listen();
     chosen = undefined;
     exportThem();
-    await eventually(() => proposed);
+    await eventually(() => proposed, 'no file is asked for');
     assert.deepEqual(stage.shown, []);
   });
 
@@ -96,12 +98,11 @@ describe('the trends in the panel', () => {
     writeFileSync(join(stage.folder, 'file'), '');
     chosen = vscode.Uri.file(join(stage.folder, 'file', 'chosen.csv'));
     exportThem();
-    const { text } = await eventually(() => stage.shown.at(-1));
+    const text = await shownText(0);
     assert.match(text, /^The trends could not be exported\. .*file/);
 
     trends = () => Promise.reject(new Error('The log is closed.'));
     exportThem();
-    await eventually(() => stage.shown.length > 1);
-    assert.equal(stage.shown.at(-1)?.text, 'The trends could not be exported. The log is closed.');
+    assert.equal(await shownText(1), 'The trends could not be exported. The log is closed.');
   });
 });

@@ -109,15 +109,15 @@ describe('trends', () => {
   });
 
   it('have percentiles by nearest rank, of answers alone', () => {
-    const answers = Array.from({ length: 20 }, (_, n) => ({
+    const answers = Array.from({ length: 100 }, (_, n) => ({
       at: NOW,
-      elapsed: 20 - n,
+      elapsed: 100 - n,
       rate: n / 4,
     }));
     const { total } = trends([...answers, { at: NOW, code: 'timeout', elapsed: 999 }, { at: NOW }]);
-    assert.equal(total.p50_ms, 10);
-    assert.equal(total.p95_ms, 19);
-    assert.equal(total.tokens_per_second, 2.25);
+    assert.equal(total.p50_ms, 50);
+    assert.equal(total.p95_ms, 95);
+    assert.equal(total.tokens_per_second, 12.25);
     const { total: one } = trends([{ at: NOW, elapsed: 7 }]);
     assert.deepEqual([one.p50_ms, one.p95_ms], [7, 7]);
   });
