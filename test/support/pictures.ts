@@ -19,6 +19,7 @@ import {
   webviewFrame,
 } from '../e2e/support';
 
+const SAMPLE = fs.readFileSync(path.join(root, 'test/support/demo/workspace/src/queue.ts'), 'utf8');
 const media = path.join(root, 'media');
 const gallery = path.join(media, 'dashboard');
 const THEMES: readonly Theme[] = ['dark', 'light', 'hc', 'hcLight'];
@@ -70,6 +71,7 @@ async function takeTheme(theme: Theme, logPath: string): Promise<void> {
   const server = await startOllama({ tokenMs: 40, vram: 12 * 2 ** 30 });
   const wb = await openStage({
     theme,
+    files: { 'src/queue.ts': SAMPLE },
     env: { OLLAMA_HOST: server.url, INTERN_LOG_PATH: logPath },
     settings: {
       'chat.disableAIFeatures': true,
@@ -83,6 +85,7 @@ async function takeTheme(theme: Theme, logPath: string): Promise<void> {
     if (theme === 'dark' && wanted.length === 0) await takeSummary(wb);
     await load(server, 'qwen3:8b', 8_192);
     await load(server, 'qwen3:14b', 8_192);
+    await wb.runCommand('View: Close Primary Side Bar');
     await wb.runCommand('Ollama Intern: Show Dashboard');
     for (const view of views) await takeView(wb, theme, view);
   } finally {
@@ -127,8 +130,8 @@ async function takeFrame(wb: Stage, file: string): Promise<void> {
 }
 
 async function takeSummary(wb: Stage): Promise<void> {
-  await wb.openFile('math.ts').catch(() => wb.openFile('README.md'));
-  await selectLines(wb, 1, 12);
+  await wb.openFile('queue.ts');
+  await selectLines(wb, 1, 22);
   await wb.runCommand('Ollama Intern: Summarize Selection');
   await waitForEditorText(wb, /instant · local/, 60_000);
   await wb.screenshot(path.join(media, 'pictures', 'summary.png'));
