@@ -10,14 +10,8 @@ import { writeBigLog } from './bigLog';
 import type { Theme } from './host/settings';
 import { type OllamaServer, startOllama } from './ollama/server';
 import { root } from './setup.mjs';
-import {
-  openStage,
-  poll,
-  selectLines,
-  type Stage,
-  waitForEditorText,
-  webviewFrame,
-} from '../e2e/support';
+import { waitForText } from '../e2e/dashboardStage';
+import { openStage, poll, selectLines, type Stage, webviewFrame } from '../e2e/support';
 
 const SAMPLE = fs.readFileSync(path.join(root, 'test/support/demo/workspace/src/queue.ts'), 'utf8');
 const media = path.join(root, 'media');
@@ -133,7 +127,8 @@ async function takeSummary(wb: Stage): Promise<void> {
   await wb.openFile('queue.ts');
   await selectLines(wb, 1, 22);
   await wb.runCommand('Ollama Intern: Summarize Selection');
-  await waitForEditorText(wb, /instant · local/, 60_000);
+  const answer = wb.page.locator('.monaco-editor[data-uri^="ollama-intern:"]');
+  await waitForText(answer, /instant · local/, 60_000);
   await wb.screenshot(path.join(media, 'pictures', 'summary.png'));
 }
 
