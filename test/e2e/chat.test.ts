@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Locator } from 'playwright-core';
 import { cache, root } from '../support/setup.mjs';
 import { type OllamaOptions, type OllamaServer, startOllama } from '../support/ollama/server';
+import { waitForText } from './dashboardStage';
 import { keepEvidence, openStage, poll, type Stage, webviewFrame } from './support';
 
 const SAMPLE = readFileSync(path.join(root, 'test/support/demo/workspace/src/queue.ts'), 'utf8');
@@ -88,7 +89,7 @@ describe('chat', () => {
     await wb.screenshot(path.join(pictures, 'chat-summary.png'));
     await response(wb).getByRole('button', { name: 'Show Details' }).click();
     const dashboard = await webviewFrame(wb, 'aside, [role="complementary"], .details');
-    assert.match(await dashboard.locator('body').innerText(), /summarize/);
+    await waitForText(dashboard.locator('aside'), /summarize_fast|summarize_deep/);
     await wb.screenshot(path.join(pictures, 'chat-details.png'));
   });
 

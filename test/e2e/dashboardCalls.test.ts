@@ -201,7 +201,7 @@ describe('the dashboard’s calls', function () {
       'Reading the prompt after 3.5 s 900 ms',
       'Writing after 4.4 s 3.4 s',
       'Not known after 7.8 s 1.2 s',
-      'All of it 9.0 s',
+      'Total 9.0 s',
     ]);
     await details().getByRole('button', { name: 'Copy as JSON' }).click();
     const clipboard = () => stage.wb.page.evaluate<string>('navigator.clipboard.readText()');

@@ -30,6 +30,7 @@ describe('the dashboard in other languages', () => {
       await waitForText(section(frame, words.running), words.nothing);
       assert.equal(await frame.locator('html').getAttribute('lang'), language);
       await assertAccessible(frame);
+      await wb.runCommand('View: Close Primary Side Bar');
       for (const width of [1280, 400]) {
         await wb.page.setViewportSize({ width, height: 800 });
         assert.ok(!(await isTooWide(frame)), `the page scrolls sideways at ${width} pixels`);

@@ -98,7 +98,7 @@ describe("the dashboard's view of now", () => {
     const frame = await stage.show();
     const residency = section(frame, 'Residency');
     await waitForText(residency, /Ollama cannot be reached at 127\.0\.0\.1:\d+/);
-    await waitForText(section(frame, 'Backends'), /not reachable/);
+    await waitForText(section(frame, 'Backends'), /unreachable/);
     assert.deepEqual(await residency.getByRole('button').allInnerTexts(), [
       'Start Ollama',
       'Try Again',
@@ -175,7 +175,7 @@ describe("the dashboard's view of now", () => {
     const { wb, server } = await stage.open({ settings: { 'ollamaIntern.tiers.instant': '' } });
     await server.stop();
     const frame = await stage.show();
-    await waitForText(section(frame, 'Backends'), /not reachable/);
+    await waitForText(section(frame, 'Backends'), /unreachable/);
     for (let call = 0; call < 3; call++) {
       await wb.openFile('queue.ts');
       await wb.runCommand('Ollama Intern: Summarize File');
