@@ -20,8 +20,6 @@ const THEMES: readonly Theme[] = ['dark', 'light', 'hc', 'hcLight'];
 const WIDTHS = [1600, 1024, 400];
 const VIEWS = { now: 'Now', calls: 'Calls', trends: 'Trends', setup: 'Set-up' } as const;
 type View = keyof typeof VIEWS;
-/** What is under the tabs, the bars and the borders of the workbench, is the dashboard's. */
-const AROUND = { width: 48, height: 57 };
 
 const wanted = process.argv.slice(2);
 const views = (Object.keys(VIEWS) as View[]).filter(
@@ -108,7 +106,7 @@ async function openDetails(frame: Frame, width: number): Promise<void> {
   await frame.locator('[role=row][aria-rowindex]').nth(4).waitFor();
   const isOpen = (await frame.locator('aside').count()) > 0;
   if (isOpen !== width > 800) {
-    if (isOpen) await frame.locator('aside').press('Escape');
+    if (isOpen) await frame.getByRole('button', { name: 'Close', exact: true }).click();
     else await frame.locator('[role=grid] [role=row][aria-rowindex]').nth(3).click();
   }
 }
@@ -118,7 +116,8 @@ async function takeFrame(wb: Stage, file: string): Promise<void> {
   const outer = wb.page.locator('iframe.webview').first();
   const box = await outer.boundingBox();
   if (!box) throw new Error('The webview has no place.');
-  await wb.page.mouse.move(box.x + AROUND.width, box.y + AROUND.height);
+  // Away from what a pointer lights up.
+  await wb.page.mouse.move(1, 1);
   await wb.page.screenshot({ path: file, clip: box });
   console.log(path.relative(root, file));
 }
@@ -130,6 +129,8 @@ async function takeSummary(wb: Stage): Promise<void> {
   const answer = wb.page.locator('.monaco-editor[data-uri^="ollama-intern:"]');
   await waitForText(answer, /instant · local/, 60_000);
   await wb.screenshot(path.join(media, 'pictures', 'summary.png'));
+  // The answer is beside its file, and the dashboard has the whole window.
+  await wb.runCommand('View: Close All Editors');
 }
 
 /** Nothing is asked for any more, the icons are there, and two looks in a row are alike. */
