@@ -1,4 +1,8 @@
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { appendFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,12 +10,14 @@ import type { Frame, Page } from 'playwright-core';
 import { openStage, poll, type Stage, webviewFrame } from '../e2e/support';
 import { writeBigLog } from '../support/bigLog';
 import { startOllama } from '../support/ollama/server';
-import { type Figure, figure, type Goal } from './report';
+import { type Figure, figure, type Goal, quantile } from './report';
 
 const LINES = 200_000;
 /** What arrives while frames are counted. */
 const CALLS_PER_SECOND = 50;
 const SECONDS = 4;
+/** On two cores the editor, its host and the browser get into each other's way now and then. */
+const ROUNDS = 5;
 /** What everybody types. */
 const WORD = 'draft';
 
@@ -28,10 +34,11 @@ interface Measured {
 }
 
 interface Frames {
-  /** The longest time between two frames. */
+  /** The longest time between two frames, as the median of the rounds. */
   worst: number;
-  /** Those over 50 ms. */
+  /** Those over 50 ms, in all rounds. */
   slow: number;
+  /** In all rounds. */
   count: number;
 }
 
@@ -54,6 +61,7 @@ export async function benchDashboard(): Promise<Figure[]> {
     });
     try {
       const dashboard = await measureDashboard(wb, logPath);
+      if (process.env.X) console.log(dashboard);
       const table = await measureTable(wb.page, logPath);
       return figures(dashboard, table);
     } finally {
@@ -68,8 +76,22 @@ export async function benchDashboard(): Promise<Figure[]> {
 function figures(ours: Measured, table: Measured): Figure[] {
   const bench = `dashboard with ${LINES.toLocaleString('en-US')} lines against a plain table`;
   const frames = (name: string, a: Frames, b: Frames): Figure[] => [
-    figure(bench, `${name}: longest of ${a.count} frames`, a.worst, 'ms', b.worst, below(50)),
-    figure(bench, `${name}: frames over 50 ms`, a.slow, 'frames', b.slow, less),
+    figure(
+      bench,
+      `${name}: longest frame, median of ${ROUNDS} rounds`,
+      a.worst,
+      'ms',
+      b.worst,
+      below(50),
+    ),
+    figure(
+      bench,
+      `${name}: frames over 50 ms, of ${a.count} and ${b.count}`,
+      a.slow,
+      'frames',
+      b.slow,
+      less,
+    ),
   ];
   return [
     figure(
@@ -83,13 +105,21 @@ function figures(ours: Measured, table: Measured): Figure[] {
     figure(bench, 'filter to repaint', ours.filter, 'ms', table.filter, less),
     ...frames('scrolling', ours.scroll, table.scroll),
     ...frames(`${CALLS_PER_SECOND} calls a second`, ours.arriving, table.arriving),
-    figure(bench, 'memory: page, and host with its worker', ours.memory, 'KB', table.memory, less),
+    figure(
+      bench,
+      'memory of the browser and the extension host',
+      ours.memory,
+      'KB',
+      table.memory,
+      less,
+    ),
   ];
 }
 
 async function measureDashboard(wb: Stage, logPath: string): Promise<Measured> {
-  // In every frame from now on: when the first row was painted.
+  // In every webview from now on: when the first row was painted.
   await wb.page.context().addInitScript(`(() => {
+    if (globalThis === globalThis.top) return;
     const look = () => {
       if (!document.querySelector('${ROWS} [role=gridcell]')) return setTimeout(look, 5);
       requestAnimationFrame(() => requestAnimationFrame(() => (globalThis.paintedAt = Date.now())));
@@ -101,8 +131,8 @@ async function measureDashboard(wb: Stage, logPath: string): Promise<Measured> {
   await item.click();
   await webviewFrame(wb, '[role=tablist]');
   await wb.runCommand('View: Close All Editors');
-  const before = await hostMemory(wb);
-  await delay(2_000);
+  await delay(5_000);
+  const before = await memoryOfChildren(wb.page);
 
   const start = Date.now();
   await item.click();
@@ -141,23 +171,30 @@ async function measureDashboard(wb: Stage, logPath: string): Promise<Measured> {
     10_000,
     () => 'The filter stays',
   );
-  const scroll = await scrolled(frame, SCROLLER);
-  await frame.evaluate(`document.querySelector('${SCROLLER}').scrollTop = 0`);
-  const arriving = await arrive(frame, logPath);
-  const memory = (await pageMemory(frame)) + (await hostMemory(wb)) - before;
+  const scroll = await rounds(() => scrolled(wb.page, frame));
+  const arriving = await rounds(() => arrive(frame, logPath));
+  const memory = (await memoryOfChildren(wb.page)) - before;
   return { paint: (paintedAt ?? NaN) - start, filter, scroll, arriving, memory };
 }
 
 /** What somebody would write in a quarter of an hour: read the file, make a row of each line. */
 async function measureTable(page: Page, logPath: string): Promise<Measured> {
+  const files = createServer((_, reply) => {
+    reply.setHeader('access-control-allow-origin', '*');
+    createReadStream(logPath).pipe(reply);
+  }).listen(0, '127.0.0.1');
+  await once(files, 'listening');
+  const url = `http://127.0.0.1:${(files.address() as AddressInfo).port}/`;
   const other = await page.context().newPage();
   try {
     await other.setContent(
       '<input /><div class="scroller" style="height:90vh;overflow:auto"></div>',
     );
-    const text = await readFile(logPath, 'utf8');
-    await other.evaluate((given) => ((globalThis as { text?: string }).text = given), text);
     const frame = other.mainFrame();
+    const before = await memoryOfChildren(other);
+    await frame.evaluate(
+      `fetch('${url}').then((reply) => reply.text()).then((text) => { globalThis.text = text; })`,
+    );
     const paint = await frame.evaluate<number>(`(async () => {
       const start = Date.now();
       const table = document.createElement('table');
@@ -185,17 +222,18 @@ async function measureTable(page: Page, logPath: string): Promise<Measured> {
       () => true,
     )`);
     await frame.evaluate(`for (const row of document.querySelectorAll('tr')) row.hidden = false`);
-    const scroll = await scrolled(frame, SCROLLER);
-    await frame.evaluate(`document.querySelector('${SCROLLER}').scrollTop = 0`);
+    const scroll = await rounds(() => scrolled(other, frame));
     await frame.evaluate(`(() => {
       const lines = globalThis.text.split('\\n').slice(0, 1000);
       let next = 0;
       setInterval(() => addRow(lines[next++ % lines.length], 0), ${1000 / CALLS_PER_SECOND});
     })()`);
-    const arriving = await counted(frame, SECONDS * 1_000);
-    return { paint, filter, scroll, arriving, memory: await pageMemory(frame) };
+    const arriving = await rounds(() => counted(frame, SECONDS * 1_000));
+    const memory = (await memoryOfChildren(other)) - before;
+    return { paint, filter, scroll, arriving, memory };
   } finally {
     await other.close();
+    files.close();
   }
 }
 
@@ -214,23 +252,50 @@ async function rowCount(frame: Frame): Promise<number> {
   return Number(await frame.locator('[role=grid]').getAttribute('aria-rowcount'));
 }
 
-/** As a wheel that is turned fast, and then thrown from one end to the other. */
-function scrolled(frame: Frame, scroller: string): Promise<Frames> {
-  return counted(
-    frame,
-    SECONDS * 1_000,
-    `(now) => {
-      const element = document.querySelector('${scroller}');
-      if (now < ${SECONDS * 500}) element.scrollTop += 300;
-      else element.scrollTop = (element.scrollHeight * (now - ${SECONDS * 500})) / ${SECONDS * 500};
-    }`,
-  );
+async function rounds(measure: () => Promise<Frames>): Promise<Frames> {
+  const all: Frames[] = [];
+  while (all.length < ROUNDS) all.push(await measure());
+  const sum = (key: 'slow' | 'count'): number => all.reduce((total, one) => total + one[key], 0);
+  return {
+    worst: quantile(
+      all.map((one) => one.worst),
+      0.5,
+    ),
+    slow: sum('slow'),
+    count: sum('count'),
+  };
 }
 
-/** The times between frames, while something is done in each. */
-function counted(frame: Frame, forMs: number, each = '() => {}'): Promise<Frames> {
+/** A wheel that is turned fast, and then a thumb that is dragged from one end to the other. */
+async function scrolled(page: Page, frame: Frame): Promise<Frames> {
+  const scroller = frame.locator(SCROLLER);
+  // A plain table takes its time.
+  const box = await scroller.boundingBox({ timeout: 0 });
+  if (!box) throw new Error('There is nothing to scroll.');
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  const frames = counted(frame, SECONDS * 1_000);
+  const half = Date.now() + SECONDS * 500;
+  while (Date.now() < half) await page.mouse.wheel(0, 300);
+  // Not in the frames themselves, where it would have the page laid out twice.
+  await frame.evaluate(`(() => {
+    const element = document.querySelector('${SCROLLER}');
+    const whole = element.scrollHeight;
+    const start = performance.now();
+    const timer = setInterval(() => {
+      const share = (performance.now() - start) / ${SECONDS * 500};
+      if (share > 1) return clearInterval(timer);
+      element.scrollTop = whole * share;
+    }, 16);
+  })()`);
+  const counts = await frames;
+  await frame.evaluate(`document.querySelector('${SCROLLER}').scrollTop = 0`);
+  await delay(500);
+  return counts;
+}
+
+/** The times between frames. */
+function counted(frame: Frame, forMs: number): Promise<Frames> {
   return frame.evaluate<Frames>(`new Promise((resolve) => {
-    const each = ${each};
     const start = performance.now();
     let before = start, worst = 0, slow = 0, count = 0;
     const look = () => {
@@ -240,7 +305,6 @@ function counted(frame: Frame, forMs: number, each = '() => {}'): Promise<Frames
       count++;
       before = now;
       if (now - start > ${forMs}) return resolve({ worst, slow, count });
-      each(now - start);
       requestAnimationFrame(look);
     };
     requestAnimationFrame(look);
@@ -260,22 +324,27 @@ async function arrive(frame: Frame, logPath: string): Promise<Frames> {
   return frames;
 }
 
-async function pageMemory(frame: Frame): Promise<number> {
-  return (await frame.evaluate<number>('performance.memory.usedJSHeapSize')) / 1024;
-}
-
-/** What the extension host of the window takes, its worker threads included; 0 where the system does not say. */
-async function hostMemory(wb: Stage): Promise<number> {
-  let most = 0;
-  for (const pid of await readdir('/proc').catch(() => [])) {
-    if (!/^\d+$/.test(pid)) continue;
-    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    const environment = command.includes('extensionHost')
-      ? await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
-      : '';
-    if (!environment.includes(wb.home)) continue;
-    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-    most = Math.max(most, Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0));
+/** What this process' children and theirs hold, the browser and the extension host with its worker among them. KB. */
+async function memoryOfChildren(page: Page): Promise<number> {
+  // What is only garbage would hide the rest.
+  const session = await page.context().newCDPSession(page);
+  await session.send('HeapProfiler.collectGarbage');
+  await session.detach();
+  const parents = new Map<number, number>();
+  for (const name of await readdir('/proc').catch(() => [])) {
+    if (!/^\d+$/.test(name)) continue;
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
+    const parent = /\) \S (\d+)/.exec(stat)?.[1];
+    if (parent) parents.set(Number(name), Number(parent));
   }
-  return most;
+  const isOurs = (pid: number | undefined): boolean =>
+    pid !== undefined && (parents.get(pid) === process.pid || isOurs(parents.get(pid)));
+  let sum = 0;
+  for (const pid of parents.keys()) {
+    if (!isOurs(pid)) continue;
+    // Pages that are shared count once.
+    const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
+    sum += Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
+  }
+  return sum;
 }
