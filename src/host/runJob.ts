@@ -2,15 +2,8 @@ import * as vscode from 'vscode';
 import { JOBS, type Tier, TIERS } from '../core';
 import { contextValue } from './contexts';
 import { COMMAND_JOBS, type CommandId, COMMANDS } from './ids';
+import { type Manifest, titleOf } from './manifest';
 import { holds } from './when';
-
-/** As much of package.json as is read here. */
-export interface Manifest {
-  contributes: {
-    commands: readonly { command: CommandId; title: string }[];
-    menus: { commandPalette: readonly { command: CommandId; when: string }[] };
-  };
-}
 
 interface Item extends vscode.QuickPickItem {
   command?: CommandId;
@@ -49,10 +42,12 @@ function itemsOf({ commands, menus }: Manifest['contributes']): Item[] {
   const possible = commands.filter(
     ({ command }) => command !== COMMANDS.runJob && holds(clauses.get(command), contextValue),
   );
-  const items = possible.map(({ command, title }) => {
+  const items = possible.map((entry) => {
+    const { command } = entry;
     const name = COMMAND_JOBS[command];
     const job = name && JOBS[name];
-    return { label: title, detail: DETAILS[command] ?? job?.description, tier: job?.tier, command };
+    const detail = DETAILS[command] ?? job?.description;
+    return { label: titleOf(entry), detail, tier: job?.tier, command };
   });
   const group = (label: string, tier: Tier | undefined): Item[] => {
     const own = items.filter((item) => item.tier === tier);

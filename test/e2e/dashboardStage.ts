@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Frame, Locator } from 'playwright-core';
 import { cache, root } from '../support/setup.mjs';
+import { inPalette } from '../support/manifest';
 import { type OllamaOptions, type OllamaServer, startOllama } from '../support/ollama/server';
 import {
   keepEvidence,
@@ -23,6 +24,7 @@ export const pictures = path.join(cache, 'screenshots');
 export class DashboardStage {
   server!: OllamaServer;
   wb!: Stage;
+  private language: string | undefined;
   readonly scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'intern-dashboard-'));
 
   get logPath(): string {
@@ -30,6 +32,7 @@ export class DashboardStage {
   }
 
   async open(options: StageOptions = {}, ollama: OllamaOptions = {}): Promise<this> {
+    this.language = options.language;
     this.server = await startOllama({ tokenMs: 4, ...ollama });
     this.wb = await openStage({
       files: { 'src/queue.ts': SAMPLE },
@@ -43,7 +46,7 @@ export class DashboardStage {
 
   /** The page inside the webview, which is a new one whenever it was hidden. */
   async show(view?: 'Now' | 'Calls' | 'Trends' | 'Set-up'): Promise<Frame> {
-    await this.wb.runCommand('Ollama Intern: Show Dashboard');
+    await this.wb.runCommand(inPalette('ollamaIntern.showDashboard', this.language));
     const frame = await this.frame();
     if (view) await this.go(frame, view);
     return frame;

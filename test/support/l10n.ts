@@ -1,9 +1,10 @@
 /**
- * The texts that are translated. `npm run l10n` writes them to `l10n/bundle.l10n.json`, from which a new language
- * starts, and says what the languages there are lack.
+ * The texts that are translated. `npm run l10n` writes those of the code to `l10n/bundle.l10n.json`, from which a new
+ * language starts, and says what the languages there are lack. Those of package.json stand in `package.nls.json`.
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import * as nls from './manifest';
 import { root } from './setup.mjs';
 
 export const folder = path.join(root, 'l10n');
@@ -55,18 +56,28 @@ function sourceFiles(): string[] {
   );
 }
 
+/** Says what a language lacks, and what it has for nothing. */
+function compare(name: string, there: nls.Texts, wanted: readonly string[]): void {
+  const missing = wanted.filter((key) => !(key in there));
+  const unused = Object.keys(there).filter((key) => !wanted.includes(key));
+  console.log(`${name}: ${missing.length} missing, ${unused.length} not used any more`);
+  for (const key of missing) console.log(`  + ${key}`);
+  for (const key of unused) console.log(`  - ${key}`);
+}
+
 function update(): void {
   const all = texts();
   const english = Object.fromEntries(all.map((text) => [text, text]));
   fs.writeFileSync(template, `${JSON.stringify(english, null, 2)}\n`);
   console.log(`${all.length} texts`);
-  for (const [language, bundle] of bundles()) {
-    const missing = all.filter((text) => !(text in bundle));
-    const unused = Object.keys(bundle).filter((text) => !all.includes(text));
-    console.log(`${language}: ${missing.length} missing, ${unused.length} not used any more`);
-    for (const text of missing) console.log(`  + ${text}`);
-    for (const text of unused) console.log(`  - ${text}`);
-  }
+  for (const [language, bundle] of bundles()) compare(language, bundle, all);
+
+  const keys = nls.keys();
+  const bare = nls.bareTexts();
+  console.log(`\npackage.json: ${keys.length} texts, ${bare.length} without a key`);
+  for (const { place, text } of bare) console.log(`  ${place.join('.')}: ${text}`);
+  compare('en', nls.texts(), keys);
+  for (const language of nls.languages()) compare(language, nls.texts(language), keys);
 }
 
 if (process.argv[1] && path.resolve(process.argv[1]) === path.join(root, 'test/support/l10n.ts'))

@@ -22,6 +22,7 @@ import {
   SETTINGS,
   VIEWS,
 } from '../../src/host/ids';
+import { manifest as manifestIn } from '../support/manifest';
 
 interface Property {
   type: string | string[];
@@ -87,7 +88,7 @@ interface Manifest {
 }
 
 const root = join(__dirname, '..', '..');
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+const manifest = manifestIn() as Manifest;
 const { contributes } = manifest;
 const properties = Object.assign(
   {},
