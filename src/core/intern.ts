@@ -111,6 +111,8 @@ export interface InternListener {
   onConfig?(config: Config): void;
   /** A breaker, or what is known of a backend, changed. */
   onBackend?(status: BackendStatus, before: BreakerStatus): void;
+  /** These were seen to have been pushed out of the local server's memory. */
+  onEvicted?(models: readonly string[]): void;
   /** A model was pulled, or what was known of the installed ones is forgotten. */
   onModels?(): void;
   /** The key of the cloud was set or cleared. */
@@ -598,7 +600,9 @@ class InternCore implements Intern {
   }
 
   #onEvicted(models: string[]): void {
+    if (models.length === 0) return;
     for (const model of models) this.#log.write({ kind: 'eviction', model, backend: 'local' });
+    this.#tell('onEvicted', models);
   }
 
   #onBackend(status: BackendStatus, before: BreakerStatus): void {

@@ -243,6 +243,7 @@ describe('the cloud', () => {
               onError: hear,
               onConfig: hear,
               onBackend: hear,
+              onEvicted: hear,
               onModels: hear,
               onCloudKey: hear,
               onLogProblem: hear,

@@ -12,7 +12,7 @@ import {
   type Status,
 } from '../../src/shared/dashboard';
 import { Receiver, Requester, type Wire } from '../../src/shared/ipc';
-import { Evictions } from '../../src/shared/residency';
+import { Evictions } from '../../src/host/dashboard/evictions';
 import * as format from '../../webview/dashboard/format';
 import { backendText, phaseText } from '../../webview/dashboard/live';
 import { advice, expiryText, placeText, shortName } from '../../webview/dashboard/residency';
@@ -101,21 +101,17 @@ describe('models in memory', () => {
   });
   const names = (evicted: { name: string }[]): string[] => evicted.map(({ name }) => name);
 
-  it('that are gone before their time were pushed out', () => {
+  it('that were pushed out are told until they are back', () => {
     const evictions = new Evictions();
-    assert.deepEqual(evictions.look([resident('a'), resident('b')], NOW), []);
-    assert.deepEqual(evictions.look([resident('b')], NOW + 1_000), [
-      { name: 'a', at: NOW + 1_000 },
+    evictions.learn([
+      { name: 'a', at: NOW },
+      { name: 'b', at: NOW + 1 },
     ]);
-    assert.deepEqual(names(evictions.look([resident('A:latest')], NOW + 2_000)), ['b']);
-  });
-
-  it('that were due to be unloaded were not pushed out', () => {
-    const evictions = new Evictions();
-    evictions.look([resident('a')], NOW);
-    assert.deepEqual(evictions.look([], NOW + 5 * MINUTE - 1_000), []);
-    evictions.look([resident('kept', { expires_at: undefined })], NOW);
-    assert.deepEqual(names(evictions.look([], NOW + 60 * MINUTE)), ['kept']);
+    assert.deepEqual(names(evictions.without([], NOW + 1_000)), ['b', 'a']);
+    assert.deepEqual(names(evictions.without([resident('A:latest')], NOW + 2_000)), ['b']);
+    assert.deepEqual(names(evictions.without([], NOW + 3_000)), ['b']);
+    evictions.learn([{ name: 'b', at: NOW - 5 * MINUTE }]);
+    assert.deepEqual(evictions.without([], NOW), [{ name: 'b', at: NOW + 1 }]);
   });
 
   it('are news for a quarter of an hour', () => {
@@ -125,16 +121,16 @@ describe('models in memory', () => {
       { name: 'late', at: NOW - 2 * MINUTE },
       { name: 'later', at: NOW },
     ]);
-    assert.deepEqual(names(evictions.look([], NOW)), ['later', 'late']);
-    assert.deepEqual(names(evictions.look([], NOW + 14 * MINUTE)), ['later']);
-    assert.deepEqual(evictions.look([], NOW + 16 * MINUTE), []);
+    assert.deepEqual(names(evictions.without([], NOW)), ['later', 'late']);
+    assert.deepEqual(names(evictions.without([], NOW + 14 * MINUTE)), ['later']);
+    assert.deepEqual(evictions.without([], NOW + 16 * MINUTE), []);
   });
 
-  it('of another server are not looked for', () => {
+  it('of another server are forgotten', () => {
     const evictions = new Evictions();
-    evictions.look([resident('a')], NOW);
+    evictions.learn([{ name: 'a', at: NOW }]);
     evictions.reset();
-    assert.deepEqual(evictions.look([], NOW + 1), []);
+    assert.deepEqual(evictions.without([], NOW + 1), []);
   });
 
   it('are told where they are and for how long', () => {

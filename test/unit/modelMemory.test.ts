@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { Evictions } from '../../src/shared/residency';
 import {
   defineModel,
   faults,
@@ -199,19 +198,20 @@ describe('a model that a person loads, unloads or keeps', () => {
     });
   }
 
-  it('is no eviction to whoever looks at the memory', () => {
-    const at = 1_000_000;
-    const loaded = { name: 'a:latest', size: 1, size_vram: 1, expires_at: at + 300_000 };
-    const evictions = new Evictions();
-    evictions.look([loaded], at);
-    evictions.unloading('a');
-    assert.deepEqual(evictions.look([loaded], at), [], 'a call still runs on it');
-    assert.deepEqual(evictions.look([], at), []);
-    evictions.look([loaded], at);
-    assert.equal(evictions.look([], at).length, 1, 'loaded again and pushed out');
-    const stays = evictions.unloading('a');
-    evictions.look([loaded], at);
-    stays();
-    assert.equal(evictions.look([], at).length, 1, 'it was not unloaded after all');
+  it('tells once that a model was pushed out, at the look that finds it, and not of one that was unloaded', async () => {
+    const server = await stage().serve({ models, vram: 12 * 2 ** 30, maxLoadedModels: 1 });
+    const intern = stage().hire(server);
+    const heard: string[] = [];
+    intern.listen({ onEvicted: (names) => heard.push(...names) });
+    await stage().finish(intern.models.load('hermes3:8b'));
+    await intern.models.resident();
+    await stage().finish(stage().hire(server).models.load('nomic-embed-text'));
+    assert.deepEqual(heard, []);
+    const resident = await intern.models.resident();
+    assert.deepEqual(heard, ['hermes3:8b'], 'before whoever asked is answered');
+    assert.equal(resident.length, 1);
+    await intern.models.unload('nomic-embed-text');
+    await intern.models.resident();
+    assert.deepEqual(heard, ['hermes3:8b']);
   });
 });

@@ -500,8 +500,7 @@ class Attempt {
   }
 
   async #lookOrFail(signal: AbortSignal): Promise<void> {
-    const evicted = this.d.residency.record(await this.d.client.ps(signal));
-    if (evicted.length > 0) this.d.onEvicted(evicted);
+    this.d.onEvicted(this.d.residency.record(await this.d.client.ps(signal)));
   }
 
   /** Whether the look at the server's memory succeeded. A call never fails because of it. */

@@ -1,6 +1,6 @@
 import { type Intern, type InternError, type PsModel, toInternError } from '../../core';
 import type { ResidencyState, ResidentModel } from '../../shared/dashboard';
-import { Evictions } from '../../shared/residency';
+import { Evictions } from './evictions';
 
 const POLL_MS = 3_000;
 /** A server that does not answer is asked less often. */
@@ -68,7 +68,7 @@ export class MemoryWatch {
     try {
       const models = (await this.intern.models.resident(signal)).map(toResident);
       // An answer that nobody waits for any more may be another server's.
-      const evicted = signal.aborted ? [] : this.evictions.look(models, Date.now());
+      const evicted = signal.aborted ? [] : this.evictions.without(models, Date.now());
       return { state: 'known', models, evicted };
     } catch (thrown) {
       return toFailed(toInternError(thrown));

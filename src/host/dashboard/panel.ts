@@ -7,6 +7,7 @@ import { COMMANDS as PRODUCT_COMMANDS, VIEWS } from '../ids';
 import { Disposer } from '../lifecycle';
 import type { Notifications } from '../notifications';
 import { answerAboutCalls, Hints } from './calls';
+import { NEWS_MS } from './evictions';
 import { Rates, runningCall, statusOf } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
@@ -23,8 +24,6 @@ export interface DashboardOptions {
 
 /** Every token is a phase, and every end of a call a change of the log: they are gathered for this long. */
 const GATHER_MS = 200;
-/** Evictions that are older are no news. */
-const NEWS_MS = 15 * 60_000;
 
 /** The dashboard in the editor area: one panel, which starts from a snapshot whenever it becomes visible. */
 export class DashboardPanel implements vscode.Disposable {
@@ -79,6 +78,10 @@ export class DashboardPanel implements vscode.Disposable {
         },
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
+        onEvicted: (models) => {
+          const at = Date.now();
+          this.#memory.evictions.learn(models.map((name) => ({ name, at })));
+        },
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
         onCloudKey: () => this.#post(EVENTS.setupChanged.with({})),
       }),
@@ -180,7 +183,7 @@ export class DashboardPanel implements vscode.Disposable {
     this.#start();
   }
 
-  /** First what the log tells of the time before, so that it is not new at the second look. */
+  /** First what the log tells of the time before, and of other windows. */
   async #look(): Promise<void> {
     const lately = await this.#log.evictions(Date.now() - NEWS_MS).catch(() => []);
     this.#memory.evictions.learn(lately.map(({ model, at }) => ({ name: model, at })));

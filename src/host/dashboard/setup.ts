@@ -24,7 +24,7 @@ import type { MemoryWatch } from './memory';
 export interface SetupParts {
   intern: Intern;
   notifications: Pick<Notifications, 'quietly'>;
-  memory: Pick<MemoryWatch, 'evictions' | 'stir'>;
+  memory: Pick<MemoryWatch, 'stir'>;
   /** To the page. */
   post: (reply: Wire) => void;
 }
@@ -60,17 +60,7 @@ export function answerSetup(receiver: Receiver, parts: SetupParts): Receiver {
     )
     .answer(REQUESTS.loadModel, post, ({ model }) => change(() => models.load(model)))
     .answer(REQUESTS.keepModel, post, ({ model }) => change(() => models.keep(model)))
-    .answer(REQUESTS.unloadModel, post, ({ model }) =>
-      change(async () => {
-        const stays = memory.evictions.unloading(model);
-        try {
-          await models.unload(model);
-        } catch (error) {
-          stays();
-          throw error;
-        }
-      }),
-    )
+    .answer(REQUESTS.unloadModel, post, ({ model }) => change(() => models.unload(model)))
     .answer(REQUESTS.pullModel, post, async ({ model }) => {
       if (!isPlausibleModelName(model)) throw notAModel(model);
       return (await vscode.commands.executeCommand<boolean>(COMMANDS.pullModel, model)) === true;
