@@ -10,7 +10,7 @@ import { writeBigLog } from './bigLog';
 import type { Theme } from './host/settings';
 import { type OllamaServer, startOllama } from './ollama/server';
 import { root } from './setup.mjs';
-import { waitForText } from '../e2e/dashboardStage';
+import { section, waitForText } from '../e2e/dashboardStage';
 import { openStage, poll, selectLines, type Stage, webviewFrame } from '../e2e/support';
 
 const SAMPLE = fs.readFileSync(path.join(root, 'test/support/demo/workspace/src/queue.ts'), 'utf8');
@@ -76,9 +76,12 @@ async function takeTheme(theme: Theme, logPath: string): Promise<void> {
     await wb.statusBarItem('ollamaIntern.status');
     if (theme === 'dark' && wanted.length === 0) await takeSummary(wb);
     await load(server, 'qwen3:8b', 8_192);
-    await load(server, 'qwen3:14b', 8_192);
     await wb.runCommand('View: Close Primary Side Bar');
     await wb.runCommand('Ollama Intern: Show Dashboard');
+    const residency = section(await webviewFrame(wb, '[role=tablist]'), 'Residency');
+    await waitForText(residency, /qwen3:8b \S+ GB, all in VRAM/);
+    await load(server, 'qwen3:14b', 8_192);
+    await waitForText(residency, /qwen3:8b evicted/);
     for (const view of views) await takeView(wb, theme, view);
   } finally {
     await wb.close();

@@ -11,7 +11,11 @@ import { failure } from './support';
 
 /** Thinks so many tokens first, whatever it is told. */
 class Thinker extends ComputedEngine {
-  constructor(private readonly thoughts: number) {
+  constructor(
+    private readonly thoughts: number,
+    /** The server does not know how the model thinks, and leaves it among the words. */
+    private readonly isTagged = false,
+  ) {
     super();
   }
 
@@ -21,9 +25,12 @@ class Thinker extends ComputedEngine {
   ): Promise<EngineResult> {
     const limit = request.numPredict ?? Infinity;
     const thoughts = Math.min(this.thoughts, limit);
-    await onPiece({ kind: 'thinking', text: 'hm '.repeat(thoughts) });
+    const thought = 'hm '.repeat(thoughts);
+    if (this.isTagged) await onPiece({ kind: 'text', text: `<think>\n${thought}` });
+    else await onPiece({ kind: 'thinking', text: thought });
     const promptTokens = await this.countPrompt(request);
     if (thoughts === limit) return { promptTokens, outputTokens: limit, doneReason: 'length' };
+    if (this.isTagged) await onPiece({ kind: 'text', text: '\n</think>\n\n' });
     await onPiece({ kind: 'text', text: 'It waits.' });
     return { promptTokens, outputTokens: thoughts + 3, doneReason: 'stop' };
   }
@@ -96,6 +103,25 @@ describe('the length of answers', () => {
       assert.deepEqual(limits(), [100, 100 + THINKING_ROOM]);
       assert.equal((await run()).calls, undefined, 'the second time it has room at once');
       assert.equal(limits().at(-1), 100 + THINKING_ROOM);
+    });
+
+    it('among its words, is no part of the answer', async () => {
+      const server = await stage().serve({ engine: new Thinker(500, true) });
+      const intern = stage().hire(server, { tiers: { workhorse: 'hermes3:8b' } });
+      const shown: string[] = [];
+      const onDelta = (text: string): void => void shown.push(text);
+      const { result } = await stage().finish(intern.run('draft', INPUTS.draft, { onDelta }));
+      assert.equal(result.draft.trim(), 'It waits.');
+      assert.equal(shown.join('').trim(), 'It waits.');
+    });
+
+    it('among its words, has room for that once it is known', async () => {
+      const server = await stage().serve({ engine: new Thinker(500, true) });
+      const intern = stage().hire(server, { tiers: { instant: 'hermes3:8b' } });
+      const run = () => stage().finish(intern.run('summarize_fast', { text: TEXT, max_words: 40 }));
+      const { result, calls } = await run();
+      assert.deepEqual([result.summary, calls], ['It waits.', 2]);
+      assert.equal((await run()).calls, undefined);
     });
 
     it('without end, is an error with its reason, after one more try', async () => {

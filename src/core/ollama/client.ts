@@ -11,6 +11,7 @@ import {
   type TagsModel,
   versionSchema,
 } from './schemas';
+import { Utterance } from './utterance';
 import { incompleteError, protocolError, streamError } from './wireErrors';
 
 export interface ChatMessage {
@@ -301,16 +302,17 @@ export class OllamaClient {
 
 /** Gathers an answer from its lines. */
 class AnswerReader {
-  #content = '';
-  #thinking = '';
+  readonly #said: Utterance;
   readonly #toolCalls: ToolCall[] = [];
   #last: StreamLine | undefined;
   #hasBegun = false;
 
-  constructor(private readonly handlers: StreamHandlers) {}
+  constructor(private readonly handlers: StreamHandlers) {
+    this.#said = new Utterance(handlers);
+  }
 
   get isPartial(): boolean {
-    return this.#content !== '';
+    return this.#said.words !== '';
   }
 
   read(line: StreamLine): void {
@@ -320,17 +322,14 @@ class AnswerReader {
     }
     const piece = line.message ?? line;
     const content = line.message ? line.message.content : line.response;
-    if (piece.thinking) {
-      this.#thinking += piece.thinking;
-      this.handlers.onThinking?.(piece.thinking);
-    }
-    if (content) {
-      this.#content += content;
-      this.handlers.onText?.(content);
-    }
+    if (piece.thinking) this.#said.think(piece.thinking);
+    if (content) this.#said.say(content);
     // A call may come in any line, the last one included.
     if (piece.tool_calls) this.#toolCalls.push(...piece.tool_calls);
-    if (line.done) this.#last = line;
+    if (line.done) {
+      this.#said.end();
+      this.#last = line;
+    }
   }
 
   /** undefined: it is not complete. */
@@ -338,8 +337,8 @@ class AnswerReader {
     const last = this.#last;
     return (
       last && {
-        content: this.#content,
-        thinking: this.#thinking,
+        content: this.#said.words,
+        thinking: this.#said.thoughts,
         tool_calls: this.#toolCalls,
         model: last.model ?? model,
         remote_host: last.remote_host,

@@ -3,6 +3,7 @@ import type { Answer, ChatMessage, ChatRequest, StreamHandlers, ToolCall } from 
 import { Http, type HttpOptions, type Sent } from './http';
 import { type Chunk, chunkSchema, type Fragment, gatewayModelsSchema } from './schemas';
 import { EventDecoder, type ServerEvent } from './sse';
+import { Utterance } from './utterance';
 import {
   httpError,
   incompleteError,
@@ -110,8 +111,7 @@ export class GatewayClient {
 
 /** Gathers what the events say. */
 class StreamedAnswer {
-  #content = '';
-  #thinking = '';
+  readonly #said: Utterance;
   readonly #calls: { index: Fragment['index']; id: string; name: string; arguments: string }[] = [];
   #model: string;
   #reason: string | undefined;
@@ -124,10 +124,11 @@ class StreamedAnswer {
     private readonly handlers: StreamHandlers,
   ) {
     this.#model = model;
+    this.#said = new Utterance(handlers);
   }
 
   get isPartial(): boolean {
-    return this.#content !== '';
+    return this.#said.words !== '';
   }
 
   get isFinished(): boolean {
@@ -146,17 +147,12 @@ class StreamedAnswer {
     if (!choice) return;
     const piece = choice.delta ?? choice.message ?? {};
     const thought = piece.reasoning_content ?? piece.reasoning;
-    if (thought) {
-      this.#thinking += thought;
-      this.handlers.onThinking?.(thought);
-    }
-    if (piece.content) {
-      this.#content += piece.content;
-      this.handlers.onText?.(piece.content);
-    }
+    if (thought) this.#said.think(thought);
+    if (piece.content) this.#said.say(piece.content);
     for (const fragment of piece.tool_calls ?? []) this.#addFragment(fragment);
     // An answer that the server gave up is not finished.
     if (choice.finish_reason && !/^(?:error|abort)$/.test(choice.finish_reason)) {
+      this.#said.end();
       this.#reason = choice.finish_reason;
     }
   }
@@ -173,8 +169,8 @@ class StreamedAnswer {
       });
     }
     return {
-      content: this.#content,
-      thinking: this.#thinking,
+      content: this.#said.words,
+      thinking: this.#said.thoughts,
       tool_calls: toolCalls,
       model: this.#model,
       remote_host: undefined,
