@@ -340,9 +340,17 @@ function rowNamed(page: Page, label: string | RegExp): Locator {
 
 async function runCommand(page: Page, title: string): Promise<void> {
   const query = `>${title}`;
-  await fillPalette(page, query);
   const row = rowNamed(page, title);
-  await clickRow(page, row, `No command "${title}" in the palette`);
+  for (let attempt = 0; ; attempt++) {
+    await fillPalette(page, query);
+    try {
+      await clickRow(page, row, `No command "${title}" in the palette`);
+      break;
+    } catch (error) {
+      // An editor that takes the focus closes the palette.
+      if (attempt === 3 || (await quickInput(page).isVisible())) throw error;
+    }
+  }
   await waitUntilAccepted(page, query, row);
 }
 
