@@ -100,6 +100,40 @@ describe('extracted data', () => {
     });
   }
 
+  const KIDS = {
+    type: 'object',
+    properties: {
+      name: { type: 'string' },
+      kids: { type: 'array', items: { type: 'object', properties: { name: { type: 'string' } } } },
+    },
+  };
+  const pieces: [what: string, answer: string][] = [
+    ['is cut', '{"name":"Ada","kids":[{"name":"Bob"},{"name":"Cy'],
+    ['is a cut list', '[{"name":"Bob"},{"name":"Cy'],
+    ['is cut behind prose', 'Here [it] is: {"name":"Ada","kids":[{"name":"Bob"},{"name":"Cy'],
+    ['has a trailing comma', '{"name":"Ada","kids":[{"name":"Bob"}],}'],
+    ['has keys without quotes', '{name: "Ada", kids: [{"name":"Bob"}]}'],
+    ['has keys without quotes and is cut', '{name: "Ada", kids: [{"name":"Bob"},{"na'],
+  ];
+  for (const [what, answer] of pieces) {
+    it(`is not a piece of an answer that ${what}`, async () => {
+      const { result, steps } = await run(answer, { schema: KIDS });
+      assert.equal(steps.asked.length, 2);
+      assert.deepEqual([result.ok, result.data, result.answer], [false, null, answer]);
+      assert.match(result.problems.join(), /no whole JSON/);
+    });
+  }
+
+  it('is not what is whole in an answer that ran into its limit', async () => {
+    const cut = 'The people: {"name":"Ada"}, {"name":"B';
+    const steps = new FakeSteps(() => cut);
+    const ask = steps.ask.bind(steps);
+    steps.ask = async (question) => ({ ...(await ask(question)), done_reason: 'length' });
+    const { result } = await extract.run(given({ schema: KIDS }), steps);
+    assert.equal(result.ok, false);
+    assert.match(result.problems.join(), /no whole JSON.*cut off/);
+  });
+
   it('is an error when the model cannot be asked', async () => {
     const gone = new InternError({ code: 'unreachable', message: 'Gone.', hint: 'Start it.' });
     assert.equal((await failure(run(() => gone))).code, 'unreachable');
@@ -196,6 +230,32 @@ describe('extraction from a long text', () => {
     assert.match(warnings.join(' '), /Lines 1 to \d+ are missing: It took too long\./);
     assert.match(warnings.join(' '), /are missing: its answer does not follow the schema\./);
     for (const warning of warnings) assertSentence(warning, 'The warning');
+  });
+
+  it('loses a part whose answer is cut, and takes no piece of it', async () => {
+    const schema = {
+      type: 'object',
+      properties: {
+        people: { type: 'array', items: { type: 'object', required: ['name'] } },
+      },
+      required: ['people'],
+    };
+    const {
+      result,
+      warnings = [],
+      truncated,
+    } = await run(
+      (question: Question) =>
+        partOf(question)?.[1] === '2'
+          ? '{"people":[{"name":"Bob"},{"name":"Cy'
+          : '{"people":[{"name":"Ada"}]}',
+      { text, schema },
+      small,
+    );
+    assert.deepEqual(Object.keys(result.data as object), ['people']);
+    assert.doesNotMatch(JSON.stringify(result.data), /Bob/);
+    assert.equal(truncated, true);
+    assert.match(warnings.join(' '), /are missing: its answer does not follow the schema/);
   });
 
   it('does not claim to be complete when no part says what is required', async () => {

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
 import { type Handed, oneSource, type SlashCommand, someText, usable } from './handed';
 import { defineSteps, type Outcome, type Question, type Steps } from './job';
-import { findJson, leadingJson } from './json';
+import { findJson, leadingJson, parseJson } from './json';
 import { codeBlock, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { roomFor } from './room';
@@ -169,7 +169,8 @@ function check(
   { text, done_reason }: { text: string; done_reason: string },
   shape: Shape,
 ): Extraction {
-  const found = findJson(text);
+  // What is whole in an answer that was cut may be a piece of what it was to be.
+  const found = done_reason === 'length' ? parseJson(text) : findJson(text);
   const problems = found ? problemsOf(found.value, shape) : ['There is no whole JSON value in it.'];
   if (found && problems.length === 0) {
     return { ok: true, data: found.value, problems, repaired: false };
