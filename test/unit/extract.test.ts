@@ -3,8 +3,18 @@ import fc from 'fast-check';
 import { InternError } from '../../src/core';
 import { extract } from '../../src/core/jobs/extract';
 import type { Question } from '../../src/core/jobs/job';
-import { inferSchema, problemsOf, relaxed, whyNotShape } from '../../src/core/jobs/shape';
+import {
+  grammarShape,
+  inferSchema,
+  problemsOf,
+  relaxed,
+  type Shape,
+  whyNotShape,
+} from '../../src/core/jobs/shape';
+import { ComputedEngine } from '../support/ollama/computed';
+import type { EnginePiece, EngineRequest, EngineResult } from '../support/ollama/engine';
 import { HOSTILE, inside, outside, system } from './prompts';
+import { chatsOf, Stage } from './stage';
 import { FakeSteps } from './steps';
 import { assertSentence, failure } from './support';
 
@@ -374,6 +384,122 @@ describe('schemas', () => {
     assert.deepEqual(problemsOf([[]], relaxed(some)), []);
     assert.notDeepEqual(problemsOf({ is_admin: true }, loose), []);
     assert.notDeepEqual(problemsOf({ age: 'x' }, loose), []);
+  });
+});
+
+describe('the schema that a server is sent', () => {
+  /** Whether it holds a schema that a grammar cannot be made of. */
+  const isRefused = (value: unknown): boolean => {
+    if (typeof value !== 'object' || value === null) return false;
+    const { properties, ...rest } = value as Shape;
+    const inner = [...Object.values(rest), ...Object.values((properties ?? {}) as Shape)];
+    const isEmpty = !Array.isArray(value) && Object.keys(value).length === 0;
+    return isEmpty || 'pattern' in value || inner.some(isRefused);
+  };
+
+  const sent: [what: string, schema: Shape, sent: Shape][] = [
+    ['a pattern', { type: 'string', pattern: '[A-Z]{2}' }, { type: 'string' }],
+    [
+      'names by pattern',
+      { type: 'object', patternProperties: { '^x': true }, additionalProperties: false },
+      { type: 'object', additionalProperties: true },
+    ],
+    [
+      'conditions',
+      { type: 'object', not: {}, if: {}, then: {}, else: {}, propertyNames: { maxLength: 3 } },
+      { type: 'object' },
+    ],
+    [
+      'alternatives that only demand',
+      {
+        type: 'object',
+        properties: { a: { type: 'null' } },
+        anyOf: [{ required: ['a'] }, { required: ['b'] }],
+      },
+      { type: 'object', properties: { a: { type: 'null' } } },
+    ],
+    ['lengths without end', { type: 'string', maxLength: 1_000_000 }, { type: 'string' }],
+    [
+      'a tuple',
+      { type: 'array', prefixItems: [{ type: 'null' }], items: false },
+      { type: 'array', prefixItems: [{ type: 'null' }] },
+    ],
+    ['what fits a grammar', PERSON, PERSON],
+  ];
+  for (const [what, schema, expected] of sent) {
+    it(`holds no more of ${what} than a grammar can`, () => {
+      const before = JSON.stringify(schema);
+      assert.deepEqual(grammarShape(schema), expected);
+      assert.equal(JSON.stringify(schema), before);
+    });
+  }
+
+  it('names all types where the schema allows anything', () => {
+    for (const schema of [{}, { description: 'x' }, { pattern: 'x' }, { minimum: 1 }]) {
+      const { type } = grammarShape(schema);
+      assert.deepEqual(new Set(type as string[]).size, 7);
+    }
+    const { properties, items } = grammarShape({
+      properties: { a: true, b: {}, no: false },
+      items: true,
+    }) as Record<string, Shape>;
+    assert.deepEqual(Object.keys(properties ?? {}), ['a', 'b']);
+    for (const any of [properties?.a, properties?.b, items]) {
+      assert.equal(((any as Shape).type as string[]).length, 7);
+    }
+  });
+
+  it('lets a field whose example is null be null, a text or anything else', () => {
+    const { properties } = grammarShape(inferSchema({ name: 'Ada', died: null })) as {
+      properties: Record<string, Shape>;
+    };
+    assert.ok((properties.died?.type as string[]).includes('null'));
+    assert.ok((properties.died?.type as string[]).includes('string'));
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 4 }), (example) => {
+        const schema = grammarShape(inferSchema(example));
+        assert.deepEqual(problemsOf(example, schema), []);
+        assert.ok(!isRefused(schema));
+      }),
+    );
+  });
+
+  describe('from which it can make no grammar', () => {
+    const stage = Stage.forEach();
+
+    /** Says these texts, one after the other. */
+    class Speaker extends ComputedEngine {
+      constructor(private readonly texts: string[]) {
+        super();
+      }
+
+      override async generate(
+        _: EngineRequest,
+        onPiece: (piece: EnginePiece) => void | Promise<void>,
+      ): Promise<EngineResult> {
+        await onPiece({ kind: 'text', text: this.texts.shift() ?? '' });
+        return { promptTokens: 10, outputTokens: 3, doneReason: 'stop' };
+      }
+    }
+
+    it('is not sent a pattern, which the answer is held to all the same', async () => {
+      const schema = {
+        type: 'object',
+        properties: { code: { type: 'string', pattern: '[0-9]' } },
+        required: ['code'],
+      };
+      const server = await stage().serve({
+        engine: new Speaker(['{"code": "x"}', '{"code": "7"}']),
+      });
+      const intern = stage().hire(server);
+      const work = intern.run('extract', { text: 'It is 7.', schema });
+      const { result } = await stage().finish(work);
+      assert.deepEqual(result, { ok: true, data: { code: '7' }, problems: [], repaired: true });
+      for (const { body } of chatsOf(server)) {
+        assert.ok(!isRefused((body as { format: unknown }).format));
+        assert.match(JSON.stringify(body), /\[0-9\]/);
+      }
+    });
   });
 });
 

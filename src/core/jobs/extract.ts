@@ -6,7 +6,15 @@ import { findJson, leadingJson, parseJson } from './json';
 import { codeBlock, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { roomFor } from './room';
-import { problemsOf, readFields, readShape, relaxed, type Shape, whyNotShape } from './shape';
+import {
+  grammarShape,
+  problemsOf,
+  readFields,
+  readShape,
+  relaxed,
+  type Shape,
+  whyNotShape,
+} from './shape';
 import { type Part, splitText } from './split';
 import { offerTool, onlySource } from './tool';
 import { clip, counted } from './words';
@@ -118,9 +126,9 @@ function question(
   text: string,
   part?: { number: number; of: number },
 ): Question {
-  const format = { ...shape };
-  // Servers know no other dialect than theirs.
-  delete format.$schema;
+  const told = { ...shape };
+  // It says nothing about the data.
+  delete told.$schema;
   const fenced = fence('TEXT', text);
   const system = [
     'You extract data from texts for a software developer.',
@@ -130,7 +138,7 @@ function question(
       ? `The text is part ${part.number} of ${part.of}: leave out what this part does not say.`
       : '',
     'Answer with JSON alone, of this schema:',
-    JSON.stringify(format),
+    JSON.stringify(told),
   ];
   const user = [
     source ? `The text is from "${plainName(source)}".` : '',
@@ -142,7 +150,7 @@ function question(
     messages: messagesOf(system, user),
     numPredict: ANSWER,
     temperature: 0.2,
-    format,
+    format: grammarShape(shape),
   };
 }
 
