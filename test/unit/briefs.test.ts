@@ -213,6 +213,18 @@ describe('briefs', () => {
     assert.equal(steps.asked.length, 0);
   });
 
+  it('are weak when all that they cite is made up, and say that it was removed', async () => {
+    const { result } = await runJob(
+      repoBrief,
+      { sources: [{ name: 'a.ts', text: 'x' }] },
+      new FakeSteps(() => repo({ repo_thesis: 'It limits calls [e5].' })),
+    );
+    assert.deepEqual([result.weak, result.weak_reason], [true, 'Nothing in it cites evidence.']);
+    const shown = repoBrief.show(result);
+    assert.match(shown, /^\*This brief is weak\. Nothing in it cites evidence\.\*/);
+    assert.match(shown, /\*1 citation of evidence that does not exist was removed\.\*/);
+  });
+
   it('take the marks of unknown evidence out of their texts', async () => {
     const { result } = await runJob(
       repoBrief,
