@@ -1,5 +1,12 @@
 import * as z from 'zod';
-import { checkIds, checkMarks, type Evidence, evidenceOf, type EvidenceText } from './evidence';
+import {
+  checkIds,
+  checkMarks,
+  type Evidence,
+  evidenceOf,
+  type EvidenceText,
+  newSideOf,
+} from './evidence';
 import {
   count,
   type Gaps,
@@ -456,8 +463,8 @@ function showBrief<P extends string, L extends string>(
       'Evidence',
       bullets(
         brief.evidence.map(
-          ({ id, source, kind, first_line, last_line }) =>
-            `${id}: ${kind === 'diff' ? 'diff of ' : ''}${showPlace(source, first_line, last_line)}`,
+          ({ id, source, kind, first_line, last_line, text }) =>
+            `${id}: ${kind === 'diff' ? `diff of ${showPlace(source, ...newSideOf(text))}` : showPlace(source, [first_line, last_line])}`,
         ),
       ),
     ),
