@@ -208,6 +208,25 @@ describe('extraction from a long text', () => {
     });
     assert.equal(truncated, false);
     assert.match(warnings.join(' '), /read in \d+ parts.* 1 value differed/);
+    assert.match(warnings.join(' '), /equal to what an earlier part holds: 1 item of lists\./);
+    for (const warning of warnings) assertSentence(warning, 'The warning');
+  });
+
+  it('keeps equal items of one part, and says how many of later parts it left out', async () => {
+    const rent = { payee: 'Rent', amount: 900 };
+    const { result, warnings = [] } = await run(
+      (question: Question) =>
+        JSON.stringify({
+          paid:
+            { 1: [rent, rent], 2: [{ payee: 'Tax', amount: 7 }, rent] }[
+              partOf(question)?.[1] ?? ''
+            ] ?? [],
+        }),
+      { text, schema: { properties: { paid: { type: 'array' } } } },
+      small,
+    );
+    assert.deepEqual(result.data, { paid: [rent, rent, { payee: 'Tax', amount: 7 }] });
+    assert.match(warnings.join(' '), /equal to what an earlier part holds: 1 item of lists\./);
     for (const warning of warnings) assertSentence(warning, 'The warning');
   });
 

@@ -219,6 +219,11 @@ async function readParts(
       `${counted(merger.conflicts, 'value')} differed between parts; the first was kept.`,
     );
   }
+  if (merger.repeated > 0) {
+    warnings.push(
+      `Left out as equal to what an earlier part holds: ${counted(merger.repeated, 'item')} of lists.`,
+    );
+  }
   const data = merger.value;
   const problems =
     lost === parts.length
@@ -238,10 +243,12 @@ async function readParts(
   return { result, warnings, truncated: lost > 0 };
 }
 
-/** Puts values of one shape together: lists grow, and of single values the first one stays. */
+/** Puts values of one shape together: lists grow by what is new, and of single values the first one stays. */
 class Merger {
   value: unknown;
   conflicts = 0;
+  /** Items of lists that an earlier value has. */
+  repeated = 0;
 
   add(value: unknown): void {
     this.value = this.#merge(this.value, value);
@@ -251,8 +258,11 @@ class Merger {
     if (old === undefined || old === null) return fresh;
     if (fresh === undefined || fresh === null) return old;
     if (Array.isArray(old) && Array.isArray(fresh)) {
-      const all = [...(old as unknown[]), ...(fresh as unknown[])];
-      return [...new Map(all.map((item) => [canonical(item), item])).values()];
+      // Equal items of one value are there twice.
+      const known = new Set(old.map(canonical));
+      const added = (fresh as unknown[]).filter((item) => !known.has(canonical(item)));
+      this.repeated += fresh.length - added.length;
+      return [...(old as unknown[]), ...added];
     }
     if (isPlain(old) && isPlain(fresh)) {
       const keys = new Set([...Object.keys(old), ...Object.keys(fresh)]);
