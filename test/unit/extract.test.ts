@@ -319,6 +319,7 @@ describe('schemas', () => {
     ['a property that is a number', { properties: { a: 7 } }, /"properties" does not hold/],
     ['alternatives that are none', { anyOf: {} }, /"anyOf" does not hold/],
     ['a broken pattern', { pattern: '(' }, /not a regular expression/],
+    ['a reference that is not followed', { items: { $dynamicRef: '#node' } }, /"\$dynamicRef"/],
     ['a broken pattern of names', { patternProperties: { '[': true } }, /not a regular expression/],
   ];
   for (const [what, schema, why] of refused) {
@@ -386,6 +387,30 @@ describe('schemas', () => {
       assert.deepEqual(problemsOf(good, schema), []);
       if (bad !== undefined) assert.notDeepEqual(problemsOf(bad, schema), []);
       assert.equal(JSON.stringify(schema), before);
+    });
+  }
+
+  const patterns: [pattern: string, good: string, bad: string][] = [
+    ['^\\d{3}\\-\\d{4}$', '555-1234', '5551234'],
+    ['^[\\w-.]+@x$', 'a-b.c@x', 'a b@x'],
+    ['^[a-\\d]+$', 'a-7', 'b'],
+    ['^[\\-\\_a]\\_$', '-_', '\\_'],
+    ['^\\{x}$', '{x}', 'x'],
+    ['^a\\ \\#b$', 'a #b', 'a#b'],
+    ['^{x]$', '{x]', 'x'],
+    ['^\\p{L}\\-\\u0041{2}$', 'ß-AA', '7-AA'],
+    ['^\\@[\\]\\"]$', '@]', '@x'],
+  ];
+  for (const [pattern, good, bad] of patterns) {
+    it(`may have a pattern that is written loosely: ${pattern}`, () => {
+      const shape = { type: 'string', pattern };
+      assert.equal(whyNotShape(shape), undefined);
+      assert.deepEqual(problemsOf(good, shape), []);
+      assert.equal(problemsOf(bad, shape).length, 1);
+      const named = { patternProperties: { [pattern]: { type: 'null' } } };
+      assert.equal(whyNotShape(named), undefined);
+      assert.deepEqual(problemsOf({ [good]: null, [bad]: 1 }, named), []);
+      assert.notDeepEqual(problemsOf({ [good]: 1 }, named), []);
     });
   }
 

@@ -132,6 +132,9 @@ function whyNotNode(shape: Shape, root: Shape): string | undefined {
   if (odd !== undefined) {
     return `The schema has a pattern that is not a regular expression: ${show(odd)}.`;
   }
+  if (shape.$dynamicRef !== undefined) {
+    return 'The schema uses "$dynamicRef", which is not followed: use "$ref".';
+  }
   return $ref === undefined ? undefined : whyNotReference($ref, root);
 }
 
@@ -166,13 +169,58 @@ function isListOf(value: unknown, type: string): boolean {
 }
 
 function isPattern(source: unknown): boolean {
-  if (typeof source !== 'string') return false;
+  return typeof source === 'string' && isRegExp(unicodePattern(source));
+}
+
+function isRegExp(source: string): boolean {
   try {
     new RegExp(source, 'u');
     return true;
   } catch {
     return false;
   }
+}
+
+/** Pieces of a pattern: escapes, quantifiers with numbers, and single characters. */
+const PIECES =
+  /\\(?:[pPu]\{[^}]*\}|u[\da-f]{4}|x[\da-f]{2}|c[a-z]|k<[^>]*>|[^])|\{\d+(?:,\d*)?\}|[^]/gi;
+
+/**
+ * The same pattern in the strict syntax that the validator compiles: many are written for the lenient one, with signs
+ * escaped that need not be, or not escaped that should.
+ */
+function unicodePattern(source: string): string {
+  if (isRegExp(source)) return source;
+  const pieces = source.match(PIECES) ?? [];
+  let isClass = false;
+  const strict = pieces.map((piece, index) => {
+    const before = pieces[index - 1];
+    if (isClass) {
+      if (piece === ']') isClass = false;
+      // Beside a set of characters it is no range.
+      if (piece === '-' && [before, pieces[index + 1]].some((p) => SET.test(p ?? ''))) return '\\-';
+    } else if (piece === '[') isClass = true;
+    else if (/^[\]{}]$/.test(piece)) return `\\${piece}`;
+    const isNeedless = /^\\[^\w^$\\.*+?()[\]{}|/]$/.test(piece) || piece === '\\_';
+    return isNeedless && !(isClass && piece === '\\-') ? piece.slice(1) : piece;
+  });
+  return strict.join('');
+}
+
+const SET = /^\\[wds]$/i;
+
+/** With its patterns in the syntax of the validator. */
+function withUnicodePatterns(shape: Shape): Shape {
+  const { pattern, patternProperties } = shape;
+  return {
+    ...shape,
+    ...(typeof pattern === 'string' && { pattern: unicodePattern(pattern) }),
+    ...(isObject(patternProperties) && {
+      patternProperties: Object.fromEntries(
+        Object.entries(patternProperties).map(([key, inner]) => [unicodePattern(key), inner]),
+      ),
+    }),
+  };
 }
 
 function validatorOf(shape: Shape): Validator {
@@ -183,7 +231,7 @@ function validatorOf(shape: Shape): Validator {
       ? '7'
       : '2020-12';
   // It marks the schemas that it reads: it gets a copy.
-  return new Validator(structuredClone(shape), draft, false);
+  return new Validator(mapShape(structuredClone(shape), withUnicodePatterns), draft, false);
 }
 
 /** What is wrong with a value, each with its place. Empty: nothing. */
