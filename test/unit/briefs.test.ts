@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { InternError } from '../../src/core';
 import type { Claim } from '../../src/core/jobs/brief';
 import { changeBrief } from '../../src/core/jobs/changeBrief';
-import { checkIds, checkMarks, diffTexts } from '../../src/core/jobs/evidence';
+import { checkIds, checkMarks, diffTexts, newSideOf } from '../../src/core/jobs/evidence';
 import { incidentBrief } from '../../src/core/jobs/incidentBrief';
 import type { Question } from '../../src/core/jobs/job';
 import { repoBrief } from '../../src/core/jobs/repoBrief';
@@ -99,6 +99,15 @@ describe('evidence', () => {
     assert.deepEqual(diffTexts(' \n'), []);
   });
 
+  it('is a diff file by file where some of them merge several sides', () => {
+    const merged = (name: string) =>
+      `diff --cc ${name}\n--- a/${name}\n+++ b/${name}\n@@@ -1 -1 +1 @@@\n++x\n`;
+    assert.deepEqual(
+      diffTexts(`${DIFF}${merged('one.ts')}diff --combined two.ts\n`).map(({ name }) => name),
+      ['src/new name.ts', 'gone.ts', 'logo.png', 'one.ts', 'two.ts'],
+    );
+  });
+
   const known = new Set(['e1', 'e2']);
   const ids: [claimed: string[], ids: string[], unknown: number][] = [
     [['e1', 'e2'], ['e1', 'e2'], 0],
@@ -120,6 +129,35 @@ describe('evidence', () => {
       unknown: 2,
     });
   });
+});
+
+describe('the lines that an item of a diff shows', () => {
+  const hunks = '@@ -1,2 +4,3 @@\n x\n+y\n+z\n@@ -9 +12 @@\n-p\n+q\n';
+  const rows: [what: string, text: string, lines: [number, number][]][] = [
+    [
+      'are those of the new file',
+      `diff --git a/a b/a\n--- a/a\n+++ b/a\n${hunks}`,
+      [
+        [4, 6],
+        [12, 12],
+      ],
+    ],
+    [
+      'are told without the name too',
+      hunks,
+      [
+        [4, 6],
+        [12, 12],
+      ],
+    ],
+    ['are unknown where it begins inside of a hunk', `+w\n${hunks}`, []],
+    ['are none of a file that is deleted', '--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n', []],
+    ['are none of a binary file', 'diff --git a/a b/a\nBinary files a/a and b/a differ\n', []],
+    ['are unknown in a merge', 'diff --cc a\n--- a/a\n+++ b/a\n@@@ -1 -1 +1 @@@\n++x\n', []],
+  ];
+  for (const [what, text, expected] of rows) {
+    it(what, () => assert.deepEqual(newSideOf(text), expected));
+  }
 });
 
 describe('briefs', () => {
@@ -213,6 +251,18 @@ describe('briefs', () => {
     assert.equal(steps.asked.length, 0);
   });
 
+  it('are weak when all that they cite is made up, and say that it was removed', async () => {
+    const { result } = await runJob(
+      repoBrief,
+      { sources: [{ name: 'a.ts', text: 'x' }] },
+      new FakeSteps(() => repo({ repo_thesis: 'It limits calls [e5].' })),
+    );
+    assert.deepEqual([result.weak, result.weak_reason], [true, 'Nothing in it cites evidence.']);
+    const shown = repoBrief.show(result);
+    assert.match(shown, /^\*This brief is weak\. Nothing in it cites evidence\.\*/);
+    assert.match(shown, /\*1 citation of evidence that does not exist was removed\.\*/);
+  });
+
   it('take the marks of unknown evidence out of their texts', async () => {
     const { result } = await runJob(
       repoBrief,
@@ -243,7 +293,8 @@ describe('briefs', () => {
     const shown = changeBrief.show(result);
     assert.match(shown, /\*\*Change summary\*\*\n\nIt renames a file \\\[e1\]\./);
     assert.match(shown, /- The logo\. \(e3\)/);
-    assert.match(shown, /- e3: diff of logo\.png, lines 15–16/);
+    assert.match(shown, /- e1: diff of src\/new name\.ts, line 1$/m);
+    assert.match(shown, /- e3: diff of logo\.png$/m);
     assert.doesNotMatch(shown, /Why it matters|Likely breakpoints/);
   });
 

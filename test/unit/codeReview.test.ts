@@ -111,7 +111,19 @@ describe('the place of a finding', () => {
       ['src/calls.ts:12'],
     ],
     ['stays in its hunk', { line: 101, code: 'return second.run();' }, ['src/calls.ts:102']],
-    ['stays when the quote is nowhere', { line: 11, code: 'elsewhere()' }, ['src/calls.ts:11']],
+    ['is nowhere when the quote is nowhere', { line: 11, code: 'elsewhere()' }, []],
+    ['is nowhere when another file is quoted', { line: 11, code: 'fresh' }, []],
+    [
+      'may be beside a removed line',
+      { line: 11, code: '- const removed = 2;' },
+      ['src/calls.ts:11'],
+    ],
+    ['may be that of a piece of code', { line: 13, code: 'd = 3' }, ['src/calls.ts:13']],
+    [
+      'may be that of several lines',
+      { line: 11, code: '{\nsecond .run()\n}' },
+      ['src/calls.ts:11'],
+    ],
     ['is nowhere without the line and the quote', { line: 50, code: 'elsewhere()' }, []],
     ['is nowhere without the line and any quote', { line: 50, code: '' }, []],
     ['is not that of the old side', { line: 900, code: 'const removed = 2;' }, []],
@@ -227,13 +239,27 @@ describe('the findings of a review', () => {
         ['critical', 1, 'b'],
         ['high', 12, 'Another view of the bug.'],
         ['medium', 12, 'the list  may be empty.'],
+        ['medium', 12, 'Name it.'],
         ['low', 13, 'a'],
       ],
     );
     assert.equal(
       result.summary,
-      '4 findings in 2 files (+4 -2): 1 critical, 1 high, 1 medium, 1 low.',
+      '5 findings in 2 files (+4 -2): 1 critical, 1 high, 2 medium, 1 low.',
     );
+  });
+
+  it('may be several of one kind on one line', async () => {
+    const { result, warnings } = await review([
+      FINDING,
+      { ...FINDING, message: 'The result is not awaited.' },
+      { ...FINDING, severity: 'low', message: 'The list may be `empty`!' },
+    ]);
+    assert.deepEqual(
+      result.findings.map(({ message }) => message),
+      ['The list may be empty.', 'The result is not awaited.'],
+    );
+    assert.deepEqual([result.dropped, warnings], [0, []]);
   });
 
   it('are at most as many as asked for, and the rest is counted', async () => {

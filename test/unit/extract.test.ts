@@ -3,8 +3,18 @@ import fc from 'fast-check';
 import { InternError } from '../../src/core';
 import { extract } from '../../src/core/jobs/extract';
 import type { Question } from '../../src/core/jobs/job';
-import { inferSchema, problemsOf, relaxed, whyNotShape } from '../../src/core/jobs/shape';
+import {
+  grammarShape,
+  inferSchema,
+  problemsOf,
+  relaxed,
+  type Shape,
+  whyNotShape,
+} from '../../src/core/jobs/shape';
+import { ComputedEngine } from '../support/ollama/computed';
+import type { EnginePiece, EngineRequest, EngineResult } from '../support/ollama/engine';
 import { HOSTILE, inside, outside, system } from './prompts';
+import { chatsOf, Stage } from './stage';
 import { FakeSteps } from './steps';
 import { assertSentence, failure } from './support';
 
@@ -100,6 +110,40 @@ describe('extracted data', () => {
     });
   }
 
+  const KIDS = {
+    type: 'object',
+    properties: {
+      name: { type: 'string' },
+      kids: { type: 'array', items: { type: 'object', properties: { name: { type: 'string' } } } },
+    },
+  };
+  const pieces: [what: string, answer: string][] = [
+    ['is cut', '{"name":"Ada","kids":[{"name":"Bob"},{"name":"Cy'],
+    ['is a cut list', '[{"name":"Bob"},{"name":"Cy'],
+    ['is cut behind prose', 'Here [it] is: {"name":"Ada","kids":[{"name":"Bob"},{"name":"Cy'],
+    ['has a trailing comma', '{"name":"Ada","kids":[{"name":"Bob"}],}'],
+    ['has keys without quotes', '{name: "Ada", kids: [{"name":"Bob"}]}'],
+    ['has keys without quotes and is cut', '{name: "Ada", kids: [{"name":"Bob"},{"na'],
+  ];
+  for (const [what, answer] of pieces) {
+    it(`is not a piece of an answer that ${what}`, async () => {
+      const { result, steps } = await run(answer, { schema: KIDS });
+      assert.equal(steps.asked.length, 2);
+      assert.deepEqual([result.ok, result.data, result.answer], [false, null, answer]);
+      assert.match(result.problems.join(), /no whole JSON/);
+    });
+  }
+
+  it('is not what is whole in an answer that ran into its limit', async () => {
+    const cut = 'The people: {"name":"Ada"}, {"name":"B';
+    const steps = new FakeSteps(() => cut);
+    const ask = steps.ask.bind(steps);
+    steps.ask = async (question) => ({ ...(await ask(question)), done_reason: 'length' });
+    const { result } = await extract.run(given({ schema: KIDS }), steps);
+    assert.equal(result.ok, false);
+    assert.match(result.problems.join(), /no whole JSON.*cut off/);
+  });
+
   it('is an error when the model cannot be asked', async () => {
     const gone = new InternError({ code: 'unreachable', message: 'Gone.', hint: 'Start it.' });
     assert.equal((await failure(run(() => gone))).code, 'unreachable');
@@ -164,6 +208,25 @@ describe('extraction from a long text', () => {
     });
     assert.equal(truncated, false);
     assert.match(warnings.join(' '), /read in \d+ parts.* 1 value differed/);
+    assert.match(warnings.join(' '), /equal to what an earlier part holds: 1 item of lists\./);
+    for (const warning of warnings) assertSentence(warning, 'The warning');
+  });
+
+  it('keeps equal items of one part, and says how many of later parts it left out', async () => {
+    const rent = { payee: 'Rent', amount: 900 };
+    const { result, warnings = [] } = await run(
+      (question: Question) =>
+        JSON.stringify({
+          paid:
+            { 1: [rent, rent], 2: [{ payee: 'Tax', amount: 7 }, rent] }[
+              partOf(question)?.[1] ?? ''
+            ] ?? [],
+        }),
+      { text, schema: { properties: { paid: { type: 'array' } } } },
+      small,
+    );
+    assert.deepEqual(result.data, { paid: [rent, rent, { payee: 'Tax', amount: 7 }] });
+    assert.match(warnings.join(' '), /equal to what an earlier part holds: 1 item of lists\./);
     for (const warning of warnings) assertSentence(warning, 'The warning');
   });
 
@@ -198,6 +261,32 @@ describe('extraction from a long text', () => {
     for (const warning of warnings) assertSentence(warning, 'The warning');
   });
 
+  it('loses a part whose answer is cut, and takes no piece of it', async () => {
+    const schema = {
+      type: 'object',
+      properties: {
+        people: { type: 'array', items: { type: 'object', required: ['name'] } },
+      },
+      required: ['people'],
+    };
+    const {
+      result,
+      warnings = [],
+      truncated,
+    } = await run(
+      (question: Question) =>
+        partOf(question)?.[1] === '2'
+          ? '{"people":[{"name":"Bob"},{"name":"Cy'
+          : '{"people":[{"name":"Ada"}]}',
+      { text, schema },
+      small,
+    );
+    assert.deepEqual(Object.keys(result.data as object), ['people']);
+    assert.doesNotMatch(JSON.stringify(result.data), /Bob/);
+    assert.equal(truncated, true);
+    assert.match(warnings.join(' '), /are missing: its answer does not follow the schema/);
+  });
+
   it('does not claim to be complete when no part says what is required', async () => {
     const { result } = await run({ tags: ['x'] }, { text }, small);
     assert.deepEqual([result.ok, result.data], [false, null]);
@@ -230,6 +319,7 @@ describe('schemas', () => {
     ['a property that is a number', { properties: { a: 7 } }, /"properties" does not hold/],
     ['alternatives that are none', { anyOf: {} }, /"anyOf" does not hold/],
     ['a broken pattern', { pattern: '(' }, /not a regular expression/],
+    ['a reference that is not followed', { items: { $dynamicRef: '#node' } }, /"\$dynamicRef"/],
     ['a broken pattern of names', { patternProperties: { '[': true } }, /not a regular expression/],
   ];
   for (const [what, schema, why] of refused) {
@@ -300,6 +390,30 @@ describe('schemas', () => {
     });
   }
 
+  const patterns: [pattern: string, good: string, bad: string][] = [
+    ['^\\d{3}\\-\\d{4}$', '555-1234', '5551234'],
+    ['^[\\w-.]+@x$', 'a-b.c@x', 'a b@x'],
+    ['^[a-\\d]+$', 'a-7', 'b'],
+    ['^[\\-\\_a]\\_$', '-_', '\\_'],
+    ['^\\{x}$', '{x}', 'x'],
+    ['^a\\ \\#b$', 'a #b', 'a#b'],
+    ['^{x]$', '{x]', 'x'],
+    ['^\\p{L}\\-\\u0041{2}$', 'ß-AA', '7-AA'],
+    ['^\\@[\\]\\"]$', '@]', '@x'],
+  ];
+  for (const [pattern, good, bad] of patterns) {
+    it(`may have a pattern that is written loosely: ${pattern}`, () => {
+      const shape = { type: 'string', pattern };
+      assert.equal(whyNotShape(shape), undefined);
+      assert.deepEqual(problemsOf(good, shape), []);
+      assert.equal(problemsOf(bad, shape).length, 1);
+      const named = { patternProperties: { [pattern]: { type: 'null' } } };
+      assert.equal(whyNotShape(named), undefined);
+      assert.deepEqual(problemsOf({ [good]: null, [bad]: 1 }, named), []);
+      assert.notDeepEqual(problemsOf({ [good]: 1 }, named), []);
+    });
+  }
+
   it('tell the place of a problem, and not the outer ones', () => {
     const shape = { type: 'object', properties: { list: { type: 'array', items: PERSON } } };
     const problems = problemsOf({ list: [ADA, { name: 'B', age: 'x' }] }, shape);
@@ -314,6 +428,122 @@ describe('schemas', () => {
     assert.deepEqual(problemsOf([[]], relaxed(some)), []);
     assert.notDeepEqual(problemsOf({ is_admin: true }, loose), []);
     assert.notDeepEqual(problemsOf({ age: 'x' }, loose), []);
+  });
+});
+
+describe('the schema that a server is sent', () => {
+  /** Whether it holds a schema that a grammar cannot be made of. */
+  const isRefused = (value: unknown): boolean => {
+    if (typeof value !== 'object' || value === null) return false;
+    const { properties, ...rest } = value as Shape;
+    const inner = [...Object.values(rest), ...Object.values((properties ?? {}) as Shape)];
+    const isEmpty = !Array.isArray(value) && Object.keys(value).length === 0;
+    return isEmpty || 'pattern' in value || inner.some(isRefused);
+  };
+
+  const sent: [what: string, schema: Shape, sent: Shape][] = [
+    ['a pattern', { type: 'string', pattern: '[A-Z]{2}' }, { type: 'string' }],
+    [
+      'names by pattern',
+      { type: 'object', patternProperties: { '^x': true }, additionalProperties: false },
+      { type: 'object', additionalProperties: true },
+    ],
+    [
+      'conditions',
+      { type: 'object', not: {}, if: {}, then: {}, else: {}, propertyNames: { maxLength: 3 } },
+      { type: 'object' },
+    ],
+    [
+      'alternatives that only demand',
+      {
+        type: 'object',
+        properties: { a: { type: 'null' } },
+        anyOf: [{ required: ['a'] }, { required: ['b'] }],
+      },
+      { type: 'object', properties: { a: { type: 'null' } } },
+    ],
+    ['lengths without end', { type: 'string', maxLength: 1_000_000 }, { type: 'string' }],
+    [
+      'a tuple',
+      { type: 'array', prefixItems: [{ type: 'null' }], items: false },
+      { type: 'array', prefixItems: [{ type: 'null' }] },
+    ],
+    ['what fits a grammar', PERSON, PERSON],
+  ];
+  for (const [what, schema, expected] of sent) {
+    it(`holds no more of ${what} than a grammar can`, () => {
+      const before = JSON.stringify(schema);
+      assert.deepEqual(grammarShape(schema), expected);
+      assert.equal(JSON.stringify(schema), before);
+    });
+  }
+
+  it('names all types where the schema allows anything', () => {
+    for (const schema of [{}, { description: 'x' }, { pattern: 'x' }, { minimum: 1 }]) {
+      const { type } = grammarShape(schema);
+      assert.deepEqual(new Set(type as string[]).size, 7);
+    }
+    const { properties, items } = grammarShape({
+      properties: { a: true, b: {}, no: false },
+      items: true,
+    }) as Record<string, Shape>;
+    assert.deepEqual(Object.keys(properties ?? {}), ['a', 'b']);
+    for (const any of [properties?.a, properties?.b, items]) {
+      assert.equal(((any as Shape).type as string[]).length, 7);
+    }
+  });
+
+  it('lets a field whose example is null be null, a text or anything else', () => {
+    const { properties } = grammarShape(inferSchema({ name: 'Ada', died: null })) as {
+      properties: Record<string, Shape>;
+    };
+    assert.ok((properties.died?.type as string[]).includes('null'));
+    assert.ok((properties.died?.type as string[]).includes('string'));
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 4 }), (example) => {
+        const schema = grammarShape(inferSchema(example));
+        assert.deepEqual(problemsOf(example, schema), []);
+        assert.ok(!isRefused(schema));
+      }),
+    );
+  });
+
+  describe('from which it can make no grammar', () => {
+    const stage = Stage.forEach();
+
+    /** Says these texts, one after the other. */
+    class Speaker extends ComputedEngine {
+      constructor(private readonly texts: string[]) {
+        super();
+      }
+
+      override async generate(
+        _: EngineRequest,
+        onPiece: (piece: EnginePiece) => void | Promise<void>,
+      ): Promise<EngineResult> {
+        await onPiece({ kind: 'text', text: this.texts.shift() ?? '' });
+        return { promptTokens: 10, outputTokens: 3, doneReason: 'stop' };
+      }
+    }
+
+    it('is not sent a pattern, which the answer is held to all the same', async () => {
+      const schema = {
+        type: 'object',
+        properties: { code: { type: 'string', pattern: '[0-9]' } },
+        required: ['code'],
+      };
+      const server = await stage().serve({
+        engine: new Speaker(['{"code": "x"}', '{"code": "7"}']),
+      });
+      const intern = stage().hire(server);
+      const work = intern.run('extract', { text: 'It is 7.', schema });
+      const { result } = await stage().finish(work);
+      assert.deepEqual(result, { ok: true, data: { code: '7' }, problems: [], repaired: true });
+      for (const { body } of chatsOf(server)) {
+        assert.ok(!isRefused((body as { format: unknown }).format));
+        assert.match(JSON.stringify(body), /\[0-9\]/);
+      }
+    });
   });
 });
 

@@ -50,12 +50,16 @@ function brief(
         'evidence that does not exist',
         answer(unknown),
         (result) => {
-          const { evidence, unknown_ids } = pick(result) as {
+          const { evidence, unknown_ids, weak, weak_reason } = pick(result) as {
             evidence: unknown[];
             unknown_ids: number;
+            weak: boolean;
+            weak_reason?: string;
           };
           assert.deepEqual(evidence, []);
           assert.ok(unknown_ids > 0);
+          assert.ok(weak);
+          assertSentence(weak_reason ?? '', 'The reason');
         },
       ],
     ],

@@ -37,7 +37,8 @@ describe('quotes', () => {
       ['other case and white space', 'READONLY   #limit\n=\t2;', 1, [2, 2]],
       ['two lines', 'return this.#queue.push(signal);\n}', 1, [5, 6]],
       ['the numbers of lines', '4|   acquire(signal?: AbortSignal) {\n5|     return', 1, [4, 5]],
-      ['the nearest of several', 'signal', 9, [5, 5]],
+      ['a long word', 'AbortSignal', 1, [4, 4]],
+      ['a short word', 'signal', 9, undefined],
       ['words that are not there', 'readonly #limit = 3;', 2, undefined],
       ['nothing', ' \n', 1, undefined],
       ['a brace', '}', 6, undefined],
@@ -49,13 +50,29 @@ describe('quotes', () => {
     });
   }
 
+  it('look up the nearest of several', () => {
+    const twice = new QuotedText('The limit is 2.\nx\nThe limit is 3.\n');
+    assert.equal(twice.find('the limit', 9)?.firstLine, 3);
+    assert.equal(twice.find('the limit', 1)?.firstLine, 1);
+  });
+
+  it('look up a short word only where it is a whole line', () => {
+    const names = new QuotedText('the Ada\n  Ada\nof Ada');
+    assert.equal(names.find('ada', 1)?.firstLine, 2);
+    assert.equal(names.find('the', 1), undefined);
+  });
+
+  it('look up a few words of a script without spaces', () => {
+    assert.equal(new QuotedText('上限\n这里的限制是二。\n').find('限制是', 1)?.firstLine, 2);
+  });
+
   it('find any stretch of any text where it is', () => {
     const char = fc.constantFrom('a', 'B', 'ß', 'İ', '日', '🎉', ' ', '\n', '\r\n', '\t', '{');
     const texts = fc.array(char, { minLength: 1, maxLength: 40 }).map((chars) => chars.join(''));
     fc.assert(
       fc.property(texts, fc.nat(40), fc.nat(40), (whole, from, length) => {
         const quote = whole.slice(from, from + length);
-        if ((quote.match(/[\p{L}\p{N}]/gu)?.length ?? 0) < 3) return;
+        if ((quote.match(/[\p{L}\p{N}]/gu)?.length ?? 0) < 8) return;
         const quoted = new QuotedText(whole);
         const line = whole.slice(0, from).split('\n').length;
         const place = quoted.find(quote, line);
@@ -141,6 +158,7 @@ describe('research', () => {
     ['drops words of another source', { source: 's2' }, undefined],
     ['drops words that are not there', { quote: 'limit is two' }, undefined],
     ['drops no words', { quote: '' }, undefined],
+    ['drops a word that is anywhere', { quote: 'class' }, undefined],
   ];
   for (const [what, claim, kept] of ranges) {
     it(what, async () => {

@@ -364,6 +364,44 @@ describe('a long log', () => {
     assert.match(warnings.join(), /Only the start of 1 very long line was read/);
     assert.ok(windows[0] && inside(windows[0], 'LOG').length < 1000);
   });
+
+  const cutLines: [what: string, line: string, tail: string, patterns?: string[]][] = [
+    [
+      'its message',
+      `{"level":50,"ctx":"${'x'.repeat(600)}","msg":"quota is used up","z":"${'z'.repeat(600)}"}`,
+      '"msg":"quota is used up"',
+    ],
+    [
+      'its word of failure',
+      `INFO ${'x '.repeat(300)}connection refused by db-1`,
+      'refused by db-1',
+    ],
+    ['a word that is looked for', `INFO ${'x '.repeat(300)}tenant 17 `, 'tenant 17', ['TENANT']],
+    ['all that fits', `INFO ${'😀'.repeat(200)} failed to start`, 'failed to start'],
+  ];
+  for (const [what, line, tail, patterns = []] of cutLines) {
+    it(`shows the start of a long line and ${what}, and says that this is a part`, async () => {
+      const { warnings, windows } = await run(model([]), { text: `a\n${line}\nb`, patterns });
+      const shown = windows[0] && inside(windows[0], 'LOG');
+      const [, part = ''] = /^2\| (.*)$/m.exec(shown ?? '') ?? [];
+      assert.ok(part.length <= 300 && part.startsWith(line.slice(0, 50)), part);
+      assert.ok(part.includes('…') && part.includes(tail), part);
+      assert.equal(Buffer.from(part).toString(), part);
+      assert.match(warnings.join(' '), /The model saw only a part of 1 long line\./);
+    });
+  }
+
+  it('does not call a line cut that is as long as may be, or ends in blanks', async () => {
+    const start = `INFO ${'x'.repeat(1995)}`;
+    const { cut } = await LogScan.read(`${start}\r\n${start}   \n${start}`);
+    assert.equal(cut, 0);
+  });
+
+  it('calls a line cut wherever its blanks are', async () => {
+    const start = `INFO ${'x'.repeat(1994)}`;
+    const { cut } = await LogScan.read(`${start} ERROR\n${' '.repeat(2000)}ERROR\n${start}`);
+    assert.equal(cut, 2);
+  });
 });
 
 describe('the rules for lines of a log', () => {

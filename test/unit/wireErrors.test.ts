@@ -9,6 +9,7 @@ import {
   transportError,
   type WireContext,
 } from '../../src/core/ollama/wireErrors';
+import { outcomeOf } from '../../src/core/routing/outcome';
 import { assertHint, assertSentence } from './support';
 
 const HOST = 'http://127.0.0.1:11434';
@@ -109,6 +110,17 @@ const ROWS: Row[] = [
   {
     text: 'invalid format: "\\"yaml\\""; expected "json" or a valid JSON Schema object',
     status: 500,
+    code: 'bad_input',
+  },
+  { text: 'invalid JSON schema in format', status: 500, code: 'bad_input' },
+  {
+    text: 'failed to initialize samplers: failed to parse grammar',
+    status: 500,
+    code: 'bad_input',
+  },
+  {
+    text: "JSON schema conversion failed:\nPattern must start with '^' and end with '$'",
+    status: 400,
     code: 'bad_input',
   },
   { text: 'time: invalid duration "soon"', status: 400, code: 'bad_input' },
@@ -407,6 +419,19 @@ describe('errors from the wire', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('a schema that no grammar can be made of does not count against the server', () => {
+    for (const text of ['invalid JSON schema in format', 'failed to parse grammar']) {
+      for (const error of [
+        httpError(500, body(text), context),
+        streamError(text, context, false),
+      ]) {
+        assert.equal(error.code, 'bad_input');
+        assert.equal(outcomeOf(error, false).verdict.kind, 'none');
+        assertReadable(error);
+      }
+    }
   });
 
   describe('inside a stream', () => {

@@ -1,5 +1,12 @@
 import * as z from 'zod';
-import { checkIds, checkMarks, type Evidence, evidenceOf, type EvidenceText } from './evidence';
+import {
+  checkIds,
+  checkMarks,
+  type Evidence,
+  evidenceOf,
+  type EvidenceText,
+  newSideOf,
+} from './evidence';
 import {
   count,
   type Gaps,
@@ -125,9 +132,12 @@ export function defineBrief<I extends z.ZodType, P extends string, L extends str
       const { gaps, warnings, truncated } = gapsOf(texts, read.items, read.unread);
       if (read.leftOut)
         warnings.push('Not all findings fit into one prompt: the last ones were left out.');
-      const weakReason = content[form.core].length
-        ? undefined
-        : `The model found nothing for "${headingOf(form.core)}" that the evidence shows.`;
+      const weakReason =
+        content[form.core].length === 0
+          ? `The model found nothing for "${headingOf(form.core)}" that the evidence shows.`
+          : cited.size === 0
+            ? 'Nothing in it cites evidence.'
+            : undefined;
       return {
         result: {
           ...content,
@@ -453,13 +463,16 @@ function showBrief<P extends string, L extends string>(
       'Evidence',
       bullets(
         brief.evidence.map(
-          ({ id, source, kind, first_line, last_line }) =>
-            `${id}: ${kind === 'diff' ? 'diff of ' : ''}${showPlace(source, first_line, last_line)}`,
+          ({ id, source, kind, first_line, last_line, text }) =>
+            `${id}: ${kind === 'diff' ? `diff of ${showPlace(source, ...newSideOf(text))}` : showPlace(source, [first_line, last_line])}`,
         ),
       ),
     ),
     brief.dropped_claims > 0
       ? `*${count(brief.dropped_claims, 'claim')} without evidence ${brief.dropped_claims === 1 ? 'was' : 'were'} left out.*`
+      : '',
+    brief.unknown_ids > 0
+      ? `*${count(brief.unknown_ids, 'citation')} of evidence that does not exist ${brief.unknown_ids === 1 ? 'was' : 'were'} removed.*`
       : '',
     showGaps(brief),
   ]

@@ -61,7 +61,7 @@ export interface Review {
   /** The most severe first. */
   findings: Finding[];
   summary: string;
-  /** Findings of the model that are malformed, or whose place is not in the diff. */
+  /** Findings of the model that are malformed, or whose place or code is not in the diff. */
   dropped: number;
 }
 
@@ -130,7 +130,7 @@ export const codeReview = defineSteps({
     }
     if (dropped > 0) {
       const left = counted(dropped, 'finding');
-      warnings.push(`Left out as malformed, or as pointing outside of the diff: ${left}.`);
+      warnings.push(`Left out as malformed, or as about what is not in the diff: ${left}.`);
     }
     const findings = ranked(all, reviewed, input);
     const shown = findings.slice(0, input.max_findings);
@@ -246,10 +246,10 @@ interface Place {
   line: number;
 }
 
-/** Where a finding belongs among the lines that the model saw; undefined: nowhere. */
+/** Where a finding belongs among the lines that the model saw; undefined: nowhere, or it is about code that is not there. */
 function placeOf({ file, line, code }: Found, part: DiffPart): Place | undefined {
   const seen = fileOf(file, part);
-  if (!seen) return undefined;
+  if (!seen || (code && !isInDiff(code, seen.file))) return undefined;
   const exact = seen.hunks.find((hunk) => newLines(hunk).some((l) => l.new_line === line));
   const hunk = exact ?? nearest(seen.hunks, (h) => distance(h, line));
   if (!hunk) return undefined;
@@ -300,6 +300,21 @@ function isQuoted(text: string, code: string): boolean {
   });
 }
 
+/** Whether some line of the code stands in the diff of the file, on either side, with whatever blanks. */
+function isInDiff(code: string, { hunks }: FileDiff): boolean {
+  const all = code.split('\n').filter((piece) => /\S/.test(piece));
+  const telling = all.filter((piece) => /[\p{L}\p{N}]/u.test(piece));
+  const pieces = telling.length > 0 ? telling : all;
+  const lines = hunks.flatMap(({ heading, lines }) => [heading, ...lines.map(({ text }) => text)]);
+  const bare = (text: string): string => text.replace(/\s+|…\s*$/g, '');
+  return (
+    pieces.length === 0 ||
+    pieces.some((piece) =>
+      lines.some((text) => isQuoted(text, piece) || bare(text).includes(bare(piece))),
+    )
+  );
+}
+
 function squeezed(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
@@ -335,14 +350,22 @@ function ranked(
         rank(b) - rank(a) || (order.get(a.file) ?? 0) - (order.get(b.file) ?? 0) || a.line - b.line,
     );
   const seen = new Set<string>();
-  return sorted.filter(({ file, line, category, message }) => {
-    const keys = [category, squeezed(message).toLowerCase()].map((what) =>
-      JSON.stringify([file, line, what]),
-    );
-    const isNew = !keys.some((key) => seen.has(key));
-    for (const key of keys) seen.add(key);
+  return sorted.filter(({ file, line, message }) => {
+    const key = JSON.stringify([file, line, wordsIn(message)]);
+    const isNew = !seen.has(key);
+    seen.add(key);
     return isNew;
   });
+}
+
+/** What a message says, whatever its case, blanks and punctuation. */
+function wordsIn(message: string): string {
+  return (
+    message
+      .toLowerCase()
+      .match(/[\p{L}\p{N}_]+/gu)
+      ?.join(' ') ?? squeezed(message)
+  );
 }
 
 function summaryOf(findings: readonly Finding[], files: readonly FileDiff[]): string {

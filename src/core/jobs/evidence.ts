@@ -42,7 +42,7 @@ export function logText(text: string): EvidenceText {
 
 /** The files of a diff, each under its own name. */
 export function diffTexts(diff: string): EvidenceText[] {
-  const starts = [...diff.matchAll(/^diff --git /gm)].map(({ index }) => index);
+  const starts = [...diff.matchAll(/^diff --(?:git|cc|combined) /gm)].map(({ index }) => index);
   if (starts[0] !== 0) starts.unshift(0);
   let firstLine = 1;
   return starts
@@ -57,8 +57,23 @@ export function diffTexts(diff: string): EvidenceText[] {
 }
 
 function changedFile(text: string): string {
-  const [file] = parseDiff(text.split(/^@@ /m, 1)[0] ?? '').files;
-  return (file && pathOf(file)) || 'the diff';
+  const { files, combined } = parseDiff(text.split(/^@@+ /m, 1)[0] ?? '');
+  return (files[0] && pathOf(files[0])) || combined[0] || 'the diff';
+}
+
+/** An item of a diff may begin inside of a hunk, whose lines are then unknown. */
+const BEGINS_WHOLE = /^(?:diff --|--- .*\n\+\+\+ |@@ )/;
+
+/** The lines of the changed file that an item of a diff shows, hunk by hunk; empty: none, or unknown ones. */
+export function newSideOf(text: string): [first: number, last: number][] {
+  if (!BEGINS_WHOLE.test(text)) return [];
+  return parseDiff(`--- a\n+++ a\n${text}`)
+    .files.flatMap(({ hunks }) => hunks)
+    .flatMap(({ lines }): [number, number][] => {
+      const numbers = lines.flatMap(({ new_line }) => new_line ?? []);
+      const [first, last] = [numbers[0], numbers.at(-1)];
+      return first === undefined || last === undefined ? [] : [[first, last]];
+    });
 }
 
 /** Of the ids that a model cites, those that exist, and how many do not. */

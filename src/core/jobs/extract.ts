@@ -2,11 +2,19 @@ import * as z from 'zod';
 import { dataRule, fence, plainName } from './fence';
 import { type Handed, oneSource, type SlashCommand, someText, usable } from './handed';
 import { defineSteps, type Outcome, type Question, type Steps } from './job';
-import { findJson, leadingJson } from './json';
+import { findJson, leadingJson, parseJson } from './json';
 import { codeBlock, inlineText } from './markdown';
 import { messagesOf } from './messages';
 import { roomFor } from './room';
-import { problemsOf, readFields, readShape, relaxed, type Shape, whyNotShape } from './shape';
+import {
+  grammarShape,
+  problemsOf,
+  readFields,
+  readShape,
+  relaxed,
+  type Shape,
+  whyNotShape,
+} from './shape';
 import { type Part, splitText } from './split';
 import { offerTool, onlySource } from './tool';
 import { clip, counted } from './words';
@@ -118,9 +126,9 @@ function question(
   text: string,
   part?: { number: number; of: number },
 ): Question {
-  const format = { ...shape };
-  // Servers know no other dialect than theirs.
-  delete format.$schema;
+  const told = { ...shape };
+  // It says nothing about the data.
+  delete told.$schema;
   const fenced = fence('TEXT', text);
   const system = [
     'You extract data from texts for a software developer.',
@@ -130,7 +138,7 @@ function question(
       ? `The text is part ${part.number} of ${part.of}: leave out what this part does not say.`
       : '',
     'Answer with JSON alone, of this schema:',
-    JSON.stringify(format),
+    JSON.stringify(told),
   ];
   const user = [
     source ? `The text is from "${plainName(source)}".` : '',
@@ -142,7 +150,7 @@ function question(
     messages: messagesOf(system, user),
     numPredict: ANSWER,
     temperature: 0.2,
-    format,
+    format: grammarShape(shape),
   };
 }
 
@@ -169,7 +177,8 @@ function check(
   { text, done_reason }: { text: string; done_reason: string },
   shape: Shape,
 ): Extraction {
-  const found = findJson(text);
+  // What is whole in an answer that was cut may be a piece of what it was to be.
+  const found = done_reason === 'length' ? parseJson(text) : findJson(text);
   const problems = found ? problemsOf(found.value, shape) : ['There is no whole JSON value in it.'];
   if (found && problems.length === 0) {
     return { ok: true, data: found.value, problems, repaired: false };
@@ -210,6 +219,11 @@ async function readParts(
       `${counted(merger.conflicts, 'value')} differed between parts; the first was kept.`,
     );
   }
+  if (merger.repeated > 0) {
+    warnings.push(
+      `Left out as equal to what an earlier part holds: ${counted(merger.repeated, 'item')} of lists.`,
+    );
+  }
   const data = merger.value;
   const problems =
     lost === parts.length
@@ -229,10 +243,12 @@ async function readParts(
   return { result, warnings, truncated: lost > 0 };
 }
 
-/** Puts values of one shape together: lists grow, and of single values the first one stays. */
+/** Puts values of one shape together: lists grow by what is new, and of single values the first one stays. */
 class Merger {
   value: unknown;
   conflicts = 0;
+  /** Items of lists that an earlier value has. */
+  repeated = 0;
 
   add(value: unknown): void {
     this.value = this.#merge(this.value, value);
@@ -242,8 +258,11 @@ class Merger {
     if (old === undefined || old === null) return fresh;
     if (fresh === undefined || fresh === null) return old;
     if (Array.isArray(old) && Array.isArray(fresh)) {
-      const all = [...(old as unknown[]), ...(fresh as unknown[])];
-      return [...new Map(all.map((item) => [canonical(item), item])).values()];
+      // Equal items of one value are there twice.
+      const known = new Set(old.map(canonical));
+      const added = (fresh as unknown[]).filter((item) => !known.has(canonical(item)));
+      this.repeated += fresh.length - added.length;
+      return [...(old as unknown[]), ...added];
     }
     if (isPlain(old) && isPlain(fresh)) {
       const keys = new Set([...Object.keys(old), ...Object.keys(fresh)]);

@@ -83,14 +83,16 @@ export function showGaps({ omitted_sources, unread_parts }: Gaps): string {
     .filter(({ name }) => !names.has(name))
     .map(
       ({ name, first_line, last_line, reason }) =>
-        `- ${showPlace(name, first_line, last_line)}: ${inlineText(reason)}`,
+        `- ${showPlace(name, [first_line, last_line])}: ${inlineText(reason)}`,
     );
   const all = [...omitted, ...parts];
   return all.length ? `**Not read**\n\n${all.join('\n')}` : '';
 }
 
-/** Where in a source, for people. */
-export function showPlace(name: string, firstLine: number, lastLine: number): string {
-  const lines = firstLine === lastLine ? `line ${firstLine}` : `lines ${firstLine}–${lastLine}`;
-  return `${inlineText(name)}, ${lines}`;
+/** Where in a source, for people: ranges of lines, or all of it. */
+export function showPlace(name: string, ...ranges: [first: number, last: number][]): string {
+  if (ranges.length === 0) return inlineText(name);
+  const isOne = ranges.length === 1 && ranges.every(([first, last]) => first === last);
+  const lines = ranges.map(([first, last]) => (first === last ? first : `${first}–${last}`));
+  return `${inlineText(name)}, ${isOne ? 'line' : 'lines'} ${lines.join(', ')}`;
 }

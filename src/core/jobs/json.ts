@@ -28,28 +28,42 @@ const MOST_PROBLEMS = 8;
 /** Openings that are tried: prose may hold brackets of its own. */
 const MOST_STARTS = 50;
 
-/** The first whole object or array in a text; `undefined` when there is none. */
+/**
+ * The first whole object or array in a text; `undefined` when there is none. What stands inside of a broken or a cut one
+ * is a piece of an answer, not an answer.
+ */
 export function findJson(text: string): { value: unknown } | undefined {
-  const whole = tryParse(text);
+  const whole = parseJson(text);
   if (whole) return whole;
-  let tries = 0;
-  for (const { index } of text.matchAll(/[[{]/g)) {
-    if (++tries > MOST_STARTS) return undefined;
-    const end = endOfValue(text, index);
-    const found = end === undefined ? undefined : tryParse(text.slice(index, end));
+  const openings = /[[{]/g;
+  for (let tries = 0; tries < MOST_STARTS; tries++) {
+    const start = openings.exec(text)?.index;
+    if (start === undefined) return undefined;
+    const end = endOfValue(text, start);
+    if (end === undefined) {
+      if (LIKE_JSON.test(text.slice(start))) return undefined;
+      continue;
+    }
+    const found = parseJson(text.slice(start, end));
     if (found) return found;
+    openings.lastIndex = end;
   }
   return undefined;
 }
 
+/** How an object with a key begins, in quotes or not, or a list of values. */
+const LIKE_JSON =
+  /^(?:\{\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|[\w$]+)\s*:|\[\s*(?:[[{"\d-]|(?:true|false|null)\b))/;
+
 /** The object or array that a text begins with, and what follows it. */
 export function leadingJson(text: string): { value: unknown; rest: string } | undefined {
   const end = /^[[{]/.test(text) ? endOfValue(text, 0) : undefined;
-  const found = end === undefined ? undefined : tryParse(text.slice(0, end));
+  const found = end === undefined ? undefined : parseJson(text.slice(0, end));
   return found && { ...found, rest: text.slice(end) };
 }
 
-function tryParse(text: string): { value: unknown } | undefined {
+/** The value of a text that is JSON and nothing else. */
+export function parseJson(text: string): { value: unknown } | undefined {
   try {
     return { value: JSON.parse(text) as unknown };
   } catch {

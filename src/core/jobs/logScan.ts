@@ -2,8 +2,11 @@ import { clip } from './words';
 
 /** Of a longer line only the start is looked at. Characters. */
 const LONGEST_LINE = 2_000;
-/** Of a line that a model is shown. */
+/** Of a line that a model is shown: its start, and what it says where that stands further behind. */
 const LONGEST_SHOWN = 300;
+const SHOWN_START = 100;
+/** Before what is shown further behind. */
+const SHOWN_BEFORE = 40;
 const LONGEST_TEMPLATE = 160;
 /** Kinds of lines that are told apart, of each level; a log with more is all kinds of things. */
 const MOST_TEMPLATES = 20_000;
@@ -47,6 +50,8 @@ const SHORT_LEVEL = /^([EWFI])(?:\d{4}\s|\/\w)/;
 const NUMBER_LEVEL = /"level":\s*([1-6]0)\b/;
 const FAILURE =
   /\b(?:\w*(?:error|exception)|traceback|panicked|segfault|segmentation fault|core dumped|out of memory|oom-?kill\w*|unhandled|uncaught|fatal|failed|failure|refused|denied|timed out|timeout|cannot|unable to|unreachable|aborted|killed)\b|" 5\d\d /i;
+/** Where a line of JSON says what happened. */
+const MESSAGE = /"(?:msg|message)"\s*:/;
 const VARIABLE =
   /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b0x[0-9a-f]+|\b(?=[a-f]{0,8}\d)[0-9a-f]{7,}\b|(?:[a-z]:\\|\/)[\w.@-]+(?:[\\/][\w.@-]+)+|\d+(?:[.,:]\d+)*/gi;
 const STACK = /^(?:\s+\S|at |Caused by|\.\.\. \d+ more|goroutine )/;
@@ -103,7 +108,7 @@ export class LogScan {
     let since = performance.now();
     for (let start = 0; start < log.length;) {
       const end = log.indexOf('\n', start);
-      scan.#add(start, wanted);
+      scan.#add(start, end === -1 ? log.length : end, wanted);
       start = end === -1 ? log.length : end + 1;
       if (scan.lines % LINES_A_LOOK === 0 && performance.now() - since > SLICE_MS) {
         await new Promise((resolve) => setImmediate(resolve));
@@ -123,7 +128,27 @@ export class LogScan {
 
   /** A line as a model is shown it. */
   shown(number: number): string {
-    return `${number}| ${clip(this.line(number), LONGEST_SHOWN)}`;
+    const line = this.line(number);
+    return `${number}| ${line.length > LONGEST_SHOWN ? this.#partOf(line) : line}`;
+  }
+
+  /** Whether a model is shown a part of the line only. */
+  isShownInPart(number: number): boolean {
+    return this.line(number).length > LONGEST_SHOWN;
+  }
+
+  #partOf(line: string): string {
+    const lower = line.toLowerCase();
+    const at = [
+      ...this.matches.map(({ pattern }) => lower.indexOf(pattern.toLowerCase())),
+      line.search(MESSAGE),
+      line.search(FAILURE),
+    ].find((index) => index > LONGEST_SHOWN - SHOWN_BEFORE);
+    if (at === undefined) return clip(line, LONGEST_SHOWN);
+    const start = clip(line, SHOWN_START);
+    const room = LONGEST_SHOWN - start.length;
+    const from = Math.min(at - SHOWN_BEFORE, line.length - room);
+    return start + clip(line.slice(from).replace(/^[\uDC00-\uDFFF]/, ''), room);
   }
 
   kindOf(number: number): Kind {
@@ -179,16 +204,17 @@ export class LogScan {
     }
   }
 
-  #add(start: number, wanted: readonly string[]): void {
+  #add(start: number, end: number, wanted: readonly string[]): void {
     if (this.lines === this.#starts.length) {
       const grown = new Uint32Array(this.#starts.length * 2);
       grown.set(this.#starts);
       this.#starts = grown;
     }
     this.#starts[this.lines++] = start;
+    // What is left out has to be more than blanks.
+    if (/\S/.test(this.log.slice(start + LONGEST_LINE, end))) this.cut++;
     const line = this.line(this.lines);
     if (line === '') return;
-    if (line.length === LONGEST_LINE) this.cut++;
     this.shownChars += Math.min(line.length, LONGEST_SHOWN) + String(this.lines).length + GAP;
     if (wanted.length > 0) this.#match(line.toLowerCase(), wanted);
     const level = levelOf(line);

@@ -8,6 +8,8 @@ export interface Place {
 
 /** Fewer letters and digits than this are found everywhere, and prove nothing. */
 const LEAST_LETTERS = 3;
+/** And so is a single word, if it is not as long as this or all that its line says. */
+const LEAST_OF_A_WORD = 8;
 const MOST_FINDS = 1000;
 
 /** A text in which quotes are looked up as people see them: without regard to white space and case. */
@@ -52,7 +54,9 @@ export class QuotedText {
 
   #find(quote: string, nearLine: number): Place | undefined {
     const needle = simplify(quote)[0].trim();
-    if ((needle.match(/[\p{L}\p{N}]/gu)?.length ?? 0) < LEAST_LETTERS) return undefined;
+    const letters = needle.match(/[\p{L}\p{N}]/gu)?.length ?? 0;
+    if (letters < LEAST_LETTERS) return undefined;
+    const isTelling = letters >= LEAST_OF_A_WORD || (needle.match(WORDS)?.length ?? 0) > 1;
     let best: Place | undefined;
     let bestDistance = Infinity;
     let at = this.#plain.indexOf(needle);
@@ -60,10 +64,18 @@ export class QuotedText {
       const last = this.#origins[at + needle.length - 1] ?? 0;
       const place = this.place(this.#origins[at] ?? 0, last + 1);
       const distance = Math.abs(place.firstLine - nearLine);
-      if (distance < bestDistance) [best, bestDistance] = [place, distance];
+      if (distance < bestDistance && (isTelling || this.#isLine(place))) {
+        [best, bestDistance] = [place, distance];
+      }
       at = this.#plain.indexOf(needle, at + 1);
     }
     return best;
+  }
+
+  /** Whether a place is all that its lines say. */
+  #isLine({ start, end, firstLine, lastLine }: Place): boolean {
+    const line = this.range(firstLine, lastLine);
+    return (this.text.slice(line.start, start) + this.text.slice(end, line.end)).trim() === '';
   }
 
   #lineOf(offset: number): number {
@@ -77,6 +89,9 @@ export class QuotedText {
     return low + 1;
   }
 }
+
+/** Scripts without spaces count by the character. */
+const WORDS = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]|[\p{L}\p{N}\p{M}_]+/gu;
 
 /** Models quote the numbers of lines along with them. */
 const LINE_NUMBERS = /^\s*\d+\| ?/gm;

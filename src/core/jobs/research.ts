@@ -131,7 +131,7 @@ export const research = defineSteps({
   show(result: Research) {
     const citations = result.citations.map(
       ({ source, first_line, last_line, quote }, index) =>
-        `${index + 1}. ${showPlace(source, first_line, last_line)}: “${inlineText(quote)}”`,
+        `${index + 1}. ${showPlace(source, [first_line, last_line])}: “${inlineText(quote)}”`,
     );
     const notes = [
       result.weak && !result.abstained

@@ -34,6 +34,64 @@ function mapShape(shape: Shape, change: (shape: Shape) => Shape): Shape {
   return change(Object.fromEntries(entries));
 }
 
+/** What grammars do not know, or know by halves: a pattern that is not anchored makes the server refuse the request. */
+const NOT_IN_GRAMMARS = [
+  ...['$schema', 'pattern', 'patternProperties', 'propertyNames', 'not', 'if', 'then', 'else'],
+  ...['unevaluatedItems', 'unevaluatedProperties'],
+];
+/** A schema with one of these says of which type its values are. Source: llama.cpp's converter. */
+const TELLS_TYPE = [
+  ...['type', '$ref', 'enum', 'const', 'anyOf', 'oneOf', 'allOf', 'properties'],
+  ...['items', 'prefixItems', 'minLength', 'maxLength'],
+];
+const ANY_TYPE = TYPES.toReversed();
+/** Grammars with longer repetitions are refused. */
+const MOST_REPETITIONS = 1000;
+const REPETITIONS = ['minLength', 'maxLength', 'minItems', 'maxItems'];
+
+/**
+ * A schema as servers hold an answer to it: they make a grammar of it, which can say less. What it cannot say is left
+ * out, so an answer that follows it still has to be validated.
+ */
+export function grammarShape(shape: Shape): Shape {
+  return mapShape(shape, grammarNode);
+}
+
+function grammarNode(shape: Shape): Shape {
+  const kept = Object.entries(shape).filter(
+    ([key, value]) => !NOT_IN_GRAMMARS.includes(key) && !isEndless(key, value),
+  );
+  const node = Object.fromEntries(kept.map(([key, value]) => [key, withoutBooleans(key, value)]));
+  // What else may be in there is no longer told.
+  if (shape.patternProperties) node.additionalProperties = true;
+  // Of the two, only `items` would be read.
+  if (node.items === false || node.prefixItems) delete node.items;
+  // Nothing beside alternatives is read: those that allow anything must not hide it.
+  for (const key of ['anyOf', 'oneOf']) {
+    const isOpen = (node[key] as Shape[] | undefined)?.some(({ type }) => type === ANY_TYPE);
+    if (isOpen) delete node[key];
+  }
+  const isTyped =
+    TELLS_TYPE.some((key) => key in node) || (node.additionalProperties ?? true) !== true;
+  return isTyped ? node : { ...node, type: ANY_TYPE };
+}
+
+/** The same keyword without schemas that are `true` or `false`. */
+function withoutBooleans(key: string, value: unknown): unknown {
+  const spelled = (schema: unknown): unknown => (schema === true ? { type: ANY_TYPE } : schema);
+  if (LISTS.includes(key) || (key === 'items' && Array.isArray(value))) {
+    return (value as unknown[]).filter((schema) => schema !== false).map(spelled);
+  }
+  if (key === 'items') return spelled(value);
+  if (key !== 'properties') return value;
+  const named = Object.entries(value as Shape).filter(([, schema]) => schema !== false);
+  return Object.fromEntries(named.map(([name, schema]) => [name, spelled(schema)]));
+}
+
+function isEndless(key: string, value: unknown): boolean {
+  return REPETITIONS.includes(key) && typeof value === 'number' && value > MOST_REPETITIONS;
+}
+
 /** Why a schema cannot be used; undefined: it can. */
 export function whyNotShape(root: Shape): string | undefined {
   let why: string | undefined;
@@ -74,6 +132,9 @@ function whyNotNode(shape: Shape, root: Shape): string | undefined {
   if (odd !== undefined) {
     return `The schema has a pattern that is not a regular expression: ${show(odd)}.`;
   }
+  if (shape.$dynamicRef !== undefined) {
+    return 'The schema uses "$dynamicRef", which is not followed: use "$ref".';
+  }
   return $ref === undefined ? undefined : whyNotReference($ref, root);
 }
 
@@ -108,13 +169,58 @@ function isListOf(value: unknown, type: string): boolean {
 }
 
 function isPattern(source: unknown): boolean {
-  if (typeof source !== 'string') return false;
+  return typeof source === 'string' && isRegExp(unicodePattern(source));
+}
+
+function isRegExp(source: string): boolean {
   try {
     new RegExp(source, 'u');
     return true;
   } catch {
     return false;
   }
+}
+
+/** Pieces of a pattern: escapes, quantifiers with numbers, and single characters. */
+const PIECES =
+  /\\(?:[pPu]\{[^}]*\}|u[\da-f]{4}|x[\da-f]{2}|c[a-z]|k<[^>]*>|[^])|\{\d+(?:,\d*)?\}|[^]/gi;
+
+/**
+ * The same pattern in the strict syntax that the validator compiles: many are written for the lenient one, with signs
+ * escaped that need not be, or not escaped that should.
+ */
+function unicodePattern(source: string): string {
+  if (isRegExp(source)) return source;
+  const pieces = source.match(PIECES) ?? [];
+  let isClass = false;
+  const strict = pieces.map((piece, index) => {
+    const before = pieces[index - 1];
+    if (isClass) {
+      if (piece === ']') isClass = false;
+      // Beside a set of characters it is no range.
+      if (piece === '-' && [before, pieces[index + 1]].some((p) => SET.test(p ?? ''))) return '\\-';
+    } else if (piece === '[') isClass = true;
+    else if (/^[\]{}]$/.test(piece)) return `\\${piece}`;
+    const isNeedless = /^\\[^\w^$\\.*+?()[\]{}|/]$/.test(piece) || piece === '\\_';
+    return isNeedless && !(isClass && piece === '\\-') ? piece.slice(1) : piece;
+  });
+  return strict.join('');
+}
+
+const SET = /^\\[wds]$/i;
+
+/** With its patterns in the syntax of the validator. */
+function withUnicodePatterns(shape: Shape): Shape {
+  const { pattern, patternProperties } = shape;
+  return {
+    ...shape,
+    ...(typeof pattern === 'string' && { pattern: unicodePattern(pattern) }),
+    ...(isObject(patternProperties) && {
+      patternProperties: Object.fromEntries(
+        Object.entries(patternProperties).map(([key, inner]) => [unicodePattern(key), inner]),
+      ),
+    }),
+  };
 }
 
 function validatorOf(shape: Shape): Validator {
@@ -125,7 +231,7 @@ function validatorOf(shape: Shape): Validator {
       ? '7'
       : '2020-12';
   // It marks the schemas that it reads: it gets a copy.
-  return new Validator(structuredClone(shape), draft, false);
+  return new Validator(mapShape(structuredClone(shape), withUnicodePatterns), draft, false);
 }
 
 /** What is wrong with a value, each with its place. Empty: nothing. */

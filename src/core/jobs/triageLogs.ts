@@ -126,6 +126,10 @@ export const triageLogs = defineSteps({
         `All ${counted(scan.lines, 'line')} were read by rules; the model saw ${shown.toLocaleString('en-US')} that stand out.`,
       );
     }
+    const inPart = windows.flatMap(({ lines }) => lines).filter((n) => scan.isShownInPart(n));
+    if (inPart.length > 0) {
+      told.push(`The model saw only a part of ${counted(inPart.length, 'long line')}.`);
+    }
     if (scan.cut > 0)
       told.push(`Only the start of ${counted(scan.cut, 'very long line')} was read.`);
     if (errors.length === 0 && scan.counts.error > 0) {

@@ -121,7 +121,17 @@ const ownWindow = ifOwn({
   setting: 'ollamaIntern.options.contextWindow',
 });
 
+/** A schema that the server can make no grammar of; that is found out late, and told as a failure of the server. */
+const NO_GRAMMAR = /JSON schema (?:in format|conversion failed)|parse grammar/i;
+
 const RULES: readonly Rule[] = [
+  {
+    pattern: NO_GRAMMAR,
+    code: 'bad_input',
+    message: (_, c) => `${productName(c)} cannot hold an answer to this JSON schema.`,
+    hint: 'Make the schema simpler: fewer references, alternatives and lengths. A newer Ollama may accept it as it is.',
+    elsewhere: 'Make the schema simpler: fewer references, alternatives and lengths.',
+  },
   {
     pattern:
       /exceeds the available context size|longer than the (?:context length|maximum model length)|input length exceeds|maximum context length|context size has been exceeded|greater than the context length|context the overflows/i,
@@ -303,7 +313,8 @@ export function streamError(text: string, context: WireContext, partial: boolean
   if (USAGE_LIMIT.test(words)) return httpError(429, body, context).with({ details });
   const error = httpError(500, body, context);
   const known = matchRule(words, context);
-  if (known && (error.code !== 'bad_input' || /^pull /.test(text))) return error.with({ details });
+  const isBadInput = error.code === 'bad_input' && !/^pull /.test(text) && !NO_GRAMMAR.test(words);
+  if (known && !isBadInput) return error.with({ details });
   // The request was accepted: what fails now is the answer.
   return error.with({
     code: 'server',

@@ -65,6 +65,7 @@ export const errors = {
       500,
       `invalid format: ${quoted(JSON.stringify(format))}; expected "json" or a valid JSON Schema object`,
     ),
+  noGrammar: () => new ApiError(500, 'invalid JSON schema in format'),
   badDuration: (text: string) => new ApiError(400, `time: invalid duration ${quoted(text)}`),
   missingUnit: (text: string) =>
     new ApiError(400, `time: missing unit in duration ${quoted(text)}`),

@@ -260,8 +260,18 @@ export function checkThink(value: unknown): void {
 /** The format, or the 500 that only the runner gives. */
 export function checkFormat(value: unknown): 'json' | Json | undefined {
   if (value === undefined || value === null || value === '') return undefined;
-  if (value === 'json' || isObject(value)) return value;
-  throw errors.badFormat(value);
+  if (value === 'json') return value;
+  if (!isObject(value)) throw errors.badFormat(value);
+  if (hasOpenPattern(value)) throw errors.noGrammar();
+  return value;
+}
+
+/** Grammars are made of patterns for whole strings only. */
+function hasOpenPattern(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const pattern = (value as Json).pattern;
+  if (typeof pattern === 'string' && !/^\^[^]*\$$/.test(pattern)) return true;
+  return Object.values(value).some(hasOpenPattern);
 }
 
 export function checkImages(images: unknown): void {
