@@ -252,7 +252,32 @@ describe('@intern in chat', () => {
       assert.match(view.text, /Left out \(images are not read\): photo\.png\./);
       view = new View();
       const job = await ask('', { command: 'summarize', references: [{ id: 'p', value: image }] });
-      assert.match(message(job), /no text to work on.*images are not read/);
+      assert.match(message(job), /Nothing that is attached could be read.*images are not read/);
+    });
+
+    for (const command of ['summarize', 'triage', 'draft', 'brief']) {
+      it(`does not work on the words of the request instead: ${command}`, async () => {
+        await start();
+        const png = await put('diagram.png', Buffer.from([0x89, 0x50, 0, 1]));
+        const outside = join(scratch, 'outside.log');
+        await writeFile(outside, LOG);
+        for (const uri of [png, vscode.Uri.file(outside)]) {
+          view = new View();
+          const result = await ask('timeout, refused', { command, references: [file(uri)] });
+          assert.match(message(result), /Nothing that is attached could be read\..*Left out \(/);
+          assert.equal(view.text, '');
+        }
+        assert.deepEqual(server.requests, []);
+      });
+    }
+
+    it('works on the words of the request beside a picture that nobody attached', async () => {
+      await start();
+      const png = await put('open.png', Buffer.from([0x89, 0x50, 0, 1]));
+      const references = [file(png, 'vscode.implicit.file')];
+      const result = await ask(TEXT, { command: 'summarize', references });
+      assert.equal(message(result), '');
+      assert.match(sent(), /limiter admits/);
     });
 
     it('stays inside the workspace, wherever a link leads', async () => {

@@ -231,6 +231,14 @@ async function called(command: string, request: string, attached: Attached): Pro
   const given = { request, sources: attached.sources };
   const { job, handed } = chooseJob(command, given);
   const card = cardOf(job).handed;
+  // Without its file, a job would take the words of the request for its text. A change comes from git.
+  if (attached.nothingRead && card?.needs !== 'change') {
+    throw new InternError({
+      code: 'bad_input',
+      message: 'Nothing that is attached could be read.',
+      hint: 'Attach a text, or ask again without it.',
+    });
+  }
   const got = card?.needs ? await GET[card.needs](handed) : {};
   const { notes = [], root, ...more } = got;
   return {

@@ -15,12 +15,17 @@ export interface Attached {
   sources: Source[];
   /** By the names of the sources; a text that is in no file has none. */
   origins: ReadonlyMap<string, Origin>;
+  /** Somebody attached something, and there is no text in any of it. */
+  nothingRead: boolean;
   /** What was left out, and why. */
   notes: string[];
 }
 
 /** What VS Code attaches to every request by itself: instructions for its own agent. */
 const INSTRUCTIONS = /^vscode\.(prompt|instructions|customizations)\./;
+
+/** What VS Code attaches because it is open. Nobody asked for it, so it may be anything. */
+const IMPLICIT = 'vscode.implicit';
 
 /** Whether a person attached it. */
 export function isHandedOver({ id }: vscode.ChatPromptReference): boolean {
@@ -39,7 +44,8 @@ export async function readReferences(
   // The last one in the text of the request is the first in the list.
   for (const reference of references.toReversed()) await reading.take(reference);
   const { sources, origins } = reading;
-  return { sources, origins, notes: readingNotes(reading) };
+  const nothingRead = sources.length === 0 && references.some(({ id }) => !id.startsWith(IMPLICIT));
+  return { sources, origins, nothingRead, notes: readingNotes(reading) };
 }
 
 /** Where a place is in the files that were attached. Undefined: it names none of them. */
