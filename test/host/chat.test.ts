@@ -165,6 +165,19 @@ describe('@intern in chat', () => {
       assert.deepEqual(details.arguments, [line.envelope.call_id]);
     });
 
+    for (const [what, code] of [
+      ['after a line', 'foo();\n'],
+      ['after blank lines', 'foo();\n\n  \n'],
+      ['in the middle of a line', 'foo('],
+    ] as const) {
+      it(`shows an answer that ends inside a code block once: ${what}`, async () => {
+        await start({ engine: new Writer(`Look:\n\`\`\`js\n${code}`) });
+        await ask('How?');
+        assert.equal(answer(), `Look:\n\`\`\`js\n${code.trimEnd()}\n\`\`\``);
+        assert.equal(view.text.split('foo(').length, 2, view.text);
+      });
+    }
+
     it('reads what an editor holds, saved or not, and of a selection only that', async () => {
       await start();
       const uri = await put('limiter.txt', TEXT);

@@ -138,6 +138,8 @@ class Prose {
   readonly #blocks = new BlockStream();
   /** As it was written. */
   text = '';
+  /** White space that is shown once something follows: at the end of an answer it is no part of it. */
+  #blank = '';
   #shown = '';
 
   constructor(private readonly stream: Stream) {}
@@ -145,7 +147,10 @@ class Prose {
   push(text: string): void {
     const more = this.text === '' ? text.trimStart() : text;
     this.text += more;
-    this.#show(this.#blocks.push(more));
+    const all = this.#blank + more;
+    const words = all.trimEnd();
+    this.#blank = all.slice(words.length);
+    this.#show(this.#blocks.push(words));
   }
 
   /** With the whole answer as it should stand there: what it has beyond the prose is added. */
