@@ -374,6 +374,22 @@ describe('@intern in chat', () => {
       assert.match(view.text, /Read again/);
     });
 
+    it('knows what it said of a file that does not fit, and says that it is cut', async () => {
+      await start({ engine: new Writer('It waits in line.') });
+      const uri = await put('big.txt', TEXT.repeat(1_500));
+      await ask('', { command: 'summarize', references: [file(uri)] });
+      view = new View();
+      const result = await ask('Why does it wait?');
+      assert.equal(message(result), '');
+      const contents =
+        prompts()
+          .at(-1)
+          ?.messages.map(({ content }) => content) ?? [];
+      assert.ok(contents.includes('It waits in line.'), 'the summary is not there');
+      assert.match(contents.at(-1) ?? '', /limiter admits/);
+      assert.match(view.text, /Left out to fit the window: the ends of the files\./);
+    });
+
     it('leaves out the oldest of 200 turns, and says so', async () => {
       await start();
       const said = 'word '.repeat(200);
