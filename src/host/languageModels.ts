@@ -21,6 +21,8 @@ const PATIENCE_MS = 2_000;
 const PINNED_TIER: GenerativeTier = 'workhorse';
 /** Where the latest list is kept from window to window. */
 const LIST_KEY = 'languageModels';
+/** Nothing but the answer itself shows where it is shown. */
+const CUT = '[The answer reached its length limit and may end too early. Ask it to go on.]';
 /** What VS Code calls the figures of an answer among its parts. */
 const USAGE = 'usage';
 
@@ -107,6 +109,11 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
         onDelta: (text) => progress.report(new vscode.LanguageModelTextPart(text)),
         ...(Thinking && { onThinking: (text: string) => progress.report(new Thinking(text)) }),
       });
+      // Titles are short, and show as they are.
+      const isCut = envelope.done_reason === 'length' && result.tool_calls.length === 0;
+      if (isCut && tier !== 'instant') {
+        progress.report(new vscode.LanguageModelTextPart(`\n\n${CUT}`));
+      }
       for (const { id: callId, name, arguments: input } of result.tool_calls) {
         progress.report(new vscode.LanguageModelToolCallPart(callId, name, input));
       }

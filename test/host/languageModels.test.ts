@@ -241,6 +241,16 @@ describe('language models', () => {
     assert.equal(sent().think, false);
   });
 
+  it('say that an answer was cut at its limit, but not in a title', async () => {
+    await open();
+    await stage.set({ 'options.numPredict': 4 });
+    const cut = await ask('workhorse', [User(TEXT)]);
+    assert.match(cut.text, /\n\n\[The answer reached its length limit/);
+    assert.doesNotMatch((await ask('instant', [User(TEXT)])).text, /length limit/);
+    await stage.set({ 'options.numPredict': undefined });
+    assert.doesNotMatch((await ask('workhorse', [User(TEXT)])).text, /length limit/);
+  });
+
   it('free the server at once when they are cancelled', async () => {
     await open({ tokenMs: 200 });
     const stop = new vscode.CancellationTokenSource();
