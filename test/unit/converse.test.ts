@@ -275,6 +275,47 @@ describe('a turn of a conversation', () => {
       assert.deepEqual(tool?.function.parameters, { type: 'object', properties: {} });
     });
 
+    it('describes one whose schema Ollama cannot parse in a way that it can', async () => {
+      const server = await stage().serve();
+      const odd = {
+        type: ['object', 'null'],
+        required: ['city', 3],
+        properties: {
+          city: { type: 'string', enum: 'Paris', description: 7 },
+          anything: true,
+          never: false,
+          when: {
+            anyOf: [{ type: 'string' }, true, { type: 'object', properties: { day: true } }],
+          },
+          list: { type: 'array', items: { type: 'object', properties: { x: true } } },
+          inner: { type: {}, properties: [], required: true, additionalProperties: false },
+        },
+      };
+      await converse(
+        stage().hire(server),
+        ask(TEXT, {
+          tools: [
+            { name: 'odd', parameters: odd },
+            { name: 'none', parameters: { properties: null } },
+          ],
+        }),
+      );
+      const [first, second] = sentTo(server).tools ?? [];
+      assert.deepEqual(first?.function.parameters, {
+        type: 'object',
+        required: ['city'],
+        properties: {
+          city: { type: 'string' },
+          anything: {},
+          never: {},
+          when: { anyOf: [{ type: 'string' }, { type: 'object', properties: { day: {} } }] },
+          list: { type: 'array', items: { type: 'object', properties: { x: {} } } },
+          inner: { additionalProperties: false },
+        },
+      });
+      assert.deepEqual(second?.function.parameters, { type: 'object', properties: {} });
+    });
+
     it('says that one has to be called, and fails when none is', async () => {
       const server = await stage().serve();
       const intern = stage().hire(server);

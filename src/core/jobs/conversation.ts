@@ -5,6 +5,7 @@ import type { ChatMessage, Tool } from '../ollama/client';
 import type { GenerativeTier } from '../routing/tiers';
 import { defineSteps, type JobInput, type Prompt } from './job';
 import { blockText } from './markdown';
+import { isObject, mapShape, type Shape } from './shape';
 
 /** Most tokens of a turn, thoughts and calls of tools included, and how much of the window it may take. */
 export const TURN_LIMITS: Pick<Prompt, 'numPredict' | 'answerShare'> = {
@@ -139,8 +140,39 @@ function wireTool({
   parameters,
 }: z.output<typeof requestSchema>['tools'][0]): Tool {
   // Without a type and properties, Ollama makes of a schema what templates cannot read.
-  const schema = { type: 'object', properties: {}, ...parameters };
+  const schema = { properties: {}, ...mapShape(parameters, withoutOddities), type: 'object' };
   return { type: 'function', function: { name, description, parameters: schema } };
+}
+
+/**
+ * A schema without what Ollama cannot parse, for which it would refuse the whole request: `true` is a schema too, but
+ * not to its parser. The tool itself still holds calls against the schema that it has.
+ */
+function withoutOddities({
+  properties,
+  anyOf,
+  required,
+  enum: choices,
+  type,
+  description,
+  ...rest
+}: Shape): Shape {
+  const isText = (value: unknown): boolean => typeof value === 'string';
+  const isTexts = Array.isArray(type) && type.every(isText);
+  return {
+    ...((isText(type) || isTexts) && { type }),
+    ...(isText(description) && { description }),
+    ...(isObject(properties) && { properties: schemasIn(properties) }),
+    ...(Array.isArray(anyOf) && { anyOf: anyOf.filter(isObject) }),
+    ...(Array.isArray(required) && { required: required.filter(isText) }),
+    ...(Array.isArray(choices) && { enum: choices }),
+    ...rest,
+  };
+}
+
+function schemasIn(properties: Shape): Shape {
+  const entries = Object.entries(properties);
+  return Object.fromEntries(entries.map(([name, one]) => [name, isObject(one) ? one : {}]));
 }
 
 /**
