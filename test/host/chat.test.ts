@@ -223,6 +223,23 @@ describe('@intern in chat', () => {
       assert.match(sent(), /the end/);
     });
 
+    it('reads a log that is larger than other files may be', async () => {
+      await start();
+      const lines = Math.ceil(6_000_000 / LOG.length);
+      const uri = await put('big.log', LOG.repeat(lines));
+      const result = await ask('', { command: 'triage', references: [file(uri)] });
+      assert.equal(message(result), '');
+      assert.match(view.text, new RegExp(lines.toLocaleString('en-US')));
+      assert.deepEqual(view.references, [relative(uri)]);
+      const opened = vscode.workspace.textDocuments.map((document) => document.uri.toString());
+      assert.ok(!opened.includes(uri.toString()), 'it was opened for its language');
+      // Without one it reads the same again; other commands have their own limit.
+      view = new View();
+      assert.equal(message(await ask('', { command: 'triage' })), '');
+      const research = await ask('Why?', { command: 'research', references: [file(uri)] });
+      assert.match(message(research), /more than 5 MB/);
+    });
+
     it('shows a draft as code once it is whole', async () => {
       await start({ engine: new Writer('```ts\nconst limit = 3;\n```') });
       const uri = await put('limit.ts', 'const limit = 2;\n');

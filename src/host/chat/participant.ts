@@ -11,11 +11,13 @@ import {
   InternError,
   type Job,
   type JobName,
+  jobNames,
   JOBS,
   type SourcePlace,
   toInternError,
 } from '../../core';
 import { commandOf, errorText } from '../actions';
+import { LIMITS, MOST_LOG } from '../files';
 import { chooseRepository, commitStyle, currentChange, titleOf } from '../git';
 import { CHAT_PARTICIPANT, COMMANDS, MODEL_VENDOR } from '../ids';
 import { envelopeLines } from '../jobRunner';
@@ -194,7 +196,8 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Work> {
   const own = request.references.filter(isHandedOver);
-  const attached = await readReferences(own, signal);
+  const limits = limitsFor(request.command);
+  const attached = await readReferences(own, signal, limits);
   const before = own.length > 0 ? [] : referencesBefore(history);
   if (!request.command) return conversation(request, history, attached, before, signal);
   const prompt = withoutMarks(request.prompt, request.references);
@@ -203,10 +206,18 @@ async function prepare(
   } catch (thrown) {
     // Without anything attached it may be about what was attached before.
     const isMissing = toInternError(thrown).code === 'bad_input' && before.length > 0;
-    const again = isMissing ? await readReferences(before, signal) : undefined;
+    const again = isMissing ? await readReferences(before, signal, limits) : undefined;
     if (again?.sources.length) return called(request.command, prompt, withNote(again));
     throw withNotes(toInternError(thrown), attached.notes);
   }
+}
+
+/** Logs are longer than other files. */
+function limitsFor(command: string | undefined): typeof LIMITS {
+  const readsLogs = jobNames()
+    .map(cardOf)
+    .some(({ handed, tool }) => handed?.command.name === command && tool?.reads === 'log');
+  return readsLogs ? { ...LIMITS, bytes: MOST_LOG } : LIMITS;
 }
 
 async function conversation(
