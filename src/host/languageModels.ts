@@ -157,9 +157,12 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
     return latest?.key === this.#key() ? latest.list : undefined;
   }
 
+  /** All that the list shows of the settings. */
   #key(): string {
-    const { host, tiers, cloud } = this.intern.config;
-    return JSON.stringify([host, tiers, cloud.mode, cloud.models, wantsInstalled()]);
+    const { config } = this.intern;
+    const { mode, models, numCtx } = config.cloud;
+    const cloud = [mode, models, numCtx];
+    return JSON.stringify([config.host, config.tiers, cloud, promptsGo(config), wantsInstalled()]);
   }
 
   #tiers(options: DescribeOptions = {}): Promise<vscode.LanguageModelChatInformation[]> {

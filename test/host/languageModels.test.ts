@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as vscode from 'vscode';
-import type { Envelope } from '../../src/core';
+import { createIntern, type Envelope, type Intern, type Settings } from '../../src/core';
 import { COMMANDS, MODEL_VENDOR } from '../../src/host/ids';
-import { faults, type OllamaOptions, type RecordedRequest } from '../support/ollama/server';
+import { LanguageModels } from '../../src/host/languageModels';
+import {
+  faults,
+  type OllamaOptions,
+  type OllamaServer,
+  type RecordedRequest,
+  startOllama,
+} from '../support/ollama/server';
 import { eventually, Stage } from './support';
 
 const TEXT = 'The limiter admits two calls at once. Others wait in line.';
@@ -351,5 +361,78 @@ describe('language models', () => {
       await run();
       assert.deepEqual(values(), [undefined, undefined]);
     });
+  });
+});
+
+/** What the editor itself is given; it tells others less. */
+describe('the list of language models', () => {
+  let server: OllamaServer;
+  let folder: string;
+  let intern: Intern;
+  let models: LanguageModels;
+  let settings: Settings;
+  let changes: number;
+
+  beforeEach(async () => {
+    server = await startOllama();
+    folder = await mkdtemp(join(tmpdir(), 'intern-models-'));
+    settings = { host: server.url, logPath: join(folder, 'log.ndjson') };
+    intern = createIntern({ settings, env: {} });
+    const kept = new Map<string, unknown>();
+    const memento = {
+      keys: () => [...kept.keys()],
+      get: (key: string) => kept.get(key),
+      update: async (key: string, value: unknown) => void kept.set(key, value),
+    } as vscode.Memento;
+    // The extension has registered its own.
+    const lm = vscode.lm as unknown as Record<string, unknown>;
+    const { registerLanguageModelChatProvider } = lm;
+    lm['registerLanguageModelChatProvider'] = () => new vscode.Disposable(() => {});
+    try {
+      models = new LanguageModels(intern, memento);
+    } finally {
+      lm['registerLanguageModelChatProvider'] = registerLanguageModelChatProvider;
+    }
+    changes = 0;
+    models.onDidChangeLanguageModelChatInformation(() => changes++);
+  });
+
+  afterEach(async () => {
+    models.dispose();
+    await intern.dispose();
+    await server.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const list = () => models.provideLanguageModelChatInformation();
+  const workhorse = async () => (await list()).find(({ id }) => id === 'workhorse');
+
+  it('is made again when other settings let prompts leave this machine', async () => {
+    assert.match((await workhorse())?.tooltip ?? '', /Nothing leaves this machine\.$/);
+    await list();
+    const gateway = { host: 'https://gateway.example' };
+    const cloud = (host: string) => ({ cloud: { mode: 'fallback', host } });
+    const cases: [host: string, more: Settings][] = [
+      ['gateway.example', { gateway, fallbacks: { '*': ['gateway/big'] } }],
+      ['one.example', cloud('https://one.example')],
+      ['two.example', cloud('https://two.example')],
+    ];
+    for (const [host, more] of cases) {
+      const before = changes;
+      intern.configure({ ...settings, ...more });
+      assert.ok(changes > before, host);
+      const tooltip = (await workhorse())?.tooltip ?? '';
+      assert.ok(tooltip.includes(host), tooltip);
+    }
+  });
+
+  it("is made again when the cloud's window is another", async () => {
+    const cloud = { mode: 'primary', host: 'http://127.0.0.1:9' } as const;
+    intern.setCloudKey(cloud.host, 'a-key');
+    intern.configure({ ...settings, cloud: { ...cloud, contextWindow: 32_768 } });
+    const before = (await workhorse())?.maxInputTokens ?? 0;
+    intern.configure({ ...settings, cloud: { ...cloud, contextWindow: 65_536 } });
+    assert.ok(changes > 0);
+    assert.ok(((await workhorse())?.maxInputTokens ?? 0) > before);
   });
 });
