@@ -274,6 +274,40 @@ describe('@intern in chat', () => {
     });
   });
 
+  /** Asks all that is offered after an answer, and so on. */
+  async function follow(result: vscode.ChatResult, asked = new Set<string>()): Promise<string[]> {
+    assert.equal(message(result), '');
+    for (const { command, prompt } of followUps(result)) {
+      const key = `/${command ?? ''} ${prompt}`;
+      if (asked.has(key)) continue;
+      asked.add(key);
+      view = new View();
+      await follow(await ask(prompt, { command }), asked);
+    }
+    return [...asked];
+  }
+
+  it('offers nothing that fails after a brief of the repository', async () => {
+    await start();
+    const readme = join(folder, '..', 'README.md');
+    await writeFile(readme, TEXT);
+    undo.push(() => rm(readme));
+    const asked = await follow(await ask('repo', { command: 'brief' }));
+    assert.equal(asked.length, 1);
+    const contents =
+      prompts()
+        .at(-1)
+        ?.messages.map(({ content }) => content) ?? [];
+    assert.ok(contents.includes('/brief repo'), 'the brief is not in the conversation');
+  });
+
+  it('offers nothing that fails after a triage', async () => {
+    await start();
+    const references = [file(await put('app.log', LOG))];
+    const asked = await follow(await ask('', { command: 'triage', references }));
+    assert.equal(asked.length, 2);
+  });
+
   describe('given what it cannot read', () => {
     it('says that images are not read', async () => {
       await start();
@@ -485,8 +519,8 @@ describe('@intern in chat', () => {
       message: 'The list is empty here.',
     });
 
-    async function change(answer: object): Promise<void> {
-      await start({ engine: new Writer(answer) });
+    async function change(answer?: object): Promise<void> {
+      await start(answer && { engine: new Writer(answer) });
       const repository = await TestRepository.open(scratch, { 'src/calls.ts': CODE });
       undo.push(() => repository.close());
       await vscode.window.showTextDocument(vscode.Uri.file(join(scratch, 'src/calls.ts')));
@@ -506,6 +540,12 @@ describe('@intern in chat', () => {
         followUps(result).map(({ command }) => command),
         ['commit', 'brief'],
       );
+    });
+
+    it('offers nothing that fails', async () => {
+      await change();
+      const asked = await follow(await ask('', { command: 'review' }));
+      assert.deepEqual(asked.toSorted(), ['/brief change', '/commit ', '/review ']);
     });
 
     it('describes them', async () => {
