@@ -305,6 +305,28 @@ describe('language models', () => {
     assert.match(error.message, /application\/pdf/);
   });
 
+  it('go on after a tool that returned what no model reads', async () => {
+    await open();
+    await stage.set({ 'tiers.deep': 'gemma3:4b' });
+    const call = new vscode.LanguageModelToolCallPart('a', 'record', {});
+    const svg = '<svg><title>A limiter</title></svg>';
+    const data = (bytes: Uint8Array, type: string) => new vscode.LanguageModelDataPart(bytes, type);
+    const result = new vscode.LanguageModelToolResultPart('a', [
+      new vscode.LanguageModelTextPart('Recorded.'),
+      data(new Uint8Array(11_500), 'audio/wav'),
+      data(Buffer.from(svg), 'image/svg+xml'),
+      data(Buffer.from('calls: 2'), 'application/yaml'),
+      data(PNG, 'image/png'),
+    ]);
+    await ask('deep', [User('Record it.'), Assistant([call]), User([result])]);
+    const { messages } = sent() as unknown as { messages: { role: string; content: string }[] };
+    assert.equal(
+      messages.find(({ role }) => role === 'tool')?.content,
+      ['Recorded.', '[audio/wav, 12 KB: not readable by this model]', svg, 'calls: 2'].join('\n'),
+    );
+    assert.deepEqual((messages.at(-1) as { images?: string[] }).images, [PNG.toString('base64')]);
+  });
+
   it('fail in the words of the API where it has them', async () => {
     await open();
     await stage.set({ 'tiers.deep': 'nope:1b' });
