@@ -59,8 +59,11 @@ export class InlineAnswers implements vscode.Disposable {
   constructor(private readonly intern: Intern) {
     this.#disposer.own(
       vscode.workspace.onDidCloseTextDocument(({ uri, isUntitled }) => {
+        const key = uri.toString();
+        // Another language is told as closing too.
+        const isOpen = vscode.workspace.textDocuments.some((one) => one.uri.toString() === key);
         // A file may be opened again, and its answer is still there.
-        if (isUntitled) this.#end(this.#answers.get(uri.toString()));
+        if (isUntitled && !isOpen) this.#end(this.#answers.get(key));
       }),
     );
   }

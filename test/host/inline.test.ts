@@ -221,6 +221,32 @@ describe('an answer under the selection', () => {
     assert.equal(stage.server.requests.length, 0);
   });
 
+  it('in a document without a file stays when its language changes, and goes with it', async () => {
+    const show = async (): Promise<void> => {
+      const document = await vscode.workspace.openTextDocument({ content: CODE });
+      editor = await vscode.window.showTextDocument(document, { preview: false });
+      editor.selection = new vscode.Selection(1, 0, 2, 0);
+    };
+    const close = () => run('workbench.action.revertAndCloseActiveEditor');
+    await show();
+    await run(COMMANDS.answerHere);
+    await vscode.languages.setTextDocumentLanguage(editor.document, 'typescript');
+    await run(COMMANDS.replaceWithAnswer);
+    assert.equal(text(), CODE.replace('  return n + n;\n', CHECKED));
+    await close();
+    await show();
+    const first = editor.document.uri.toString();
+    await run(COMMANDS.answerHere);
+    await close();
+    const isOpen = () => vscode.workspace.textDocuments.some((one) => one.uri.toString() === first);
+    await eventually(() => !isOpen(), 'the document to be closed');
+    await show();
+    assert.equal(editor.document.uri.toString(), first);
+    await run(COMMANDS.replaceWithAnswer);
+    assert.equal(text(), CODE, 'the answer outlived its document');
+    await close();
+  });
+
   it('that fails says why and what helps, and comes when it is tried again', async () => {
     await stage.server.stop();
     let tries = 0;
