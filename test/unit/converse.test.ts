@@ -520,8 +520,8 @@ describe('a turn of a conversation', () => {
         description: 'words '.repeat(40),
       }));
       const big = { city: 'x'.repeat(20_000) };
-      const requests: [TurnRequest, string][] = [
-        [ask('Go.', { tools: many }), 'hermes3:8b'],
+      const requests: [TurnRequest, string, hint?: RegExp][] = [
+        [ask('Go.', { tools: many }), 'hermes3:8b', /the tools that are offered: switch some off/],
         [
           {
             messages: [
@@ -534,8 +534,10 @@ describe('a turn of a conversation', () => {
         ],
         [{ messages: [user('Go.', PNG, PNG, PNG, PNG)] }, 'gemma3:4b'],
       ];
-      for (const [request, model] of requests) {
+      for (const [request, model, hint = /Begin a new|attach less/] of requests) {
         const error = await failure(converse(tiny(server), request, { model: `local/${model}` }));
+        assert.match(error.hint, hint);
+        assert.match(error.hint, /ollamaIntern\.options\.contextWindow/);
         assert.equal(error.code, 'context_overflow', JSON.stringify(request).slice(0, 60));
       }
       assert.deepEqual(chatsOf(server), []);

@@ -105,7 +105,7 @@ export function conversation(tier: GenerativeTier) {
       const reply = await steps
         .ask({ ...prompt, think, temperature, streamed: true })
         .catch((thrown: unknown) => {
-          throw toldApart(toInternError(thrown), request.messages);
+          throw toldApart(toInternError(thrown), request);
         });
       if (isRequired && reply.tool_calls.length === 0) throw noCallError();
       const tool_calls = reply.tool_calls.map(({ id, function: called }) => ({
@@ -244,19 +244,26 @@ function addAssistant(wire: ChatMessage[], message: Extract<Message, { role: 'as
 }
 
 /** A conversation is never cut here: whoever keeps it knows better what can go. */
-function toldApart(error: InternError, messages: readonly Message[]): InternError {
+function toldApart(
+  error: InternError,
+  { messages, tools }: z.output<typeof requestSchema>,
+): InternError {
   if (error.code !== 'context_overflow') return error;
-  const length = messages.reduce((sum, { content }) => sum + content.length, 0);
-  const longest = messages.reduce((a, b) => (b.content.length > a.content.length ? b : a));
-  const isMostOfIt = longest.content.length > length / 2;
-  const what =
-    isMostOfIt && longest.role === 'tool'
+  // As JSON, so that images and the arguments of calls count.
+  const sizeOf = (value: object): number => JSON.stringify(value).length;
+  const longest = messages.reduce((a, b) => (sizeOf(b) > sizeOf(a) ? b : a));
+  const isMostOfIt = sizeOf(longest) > sizeOf(messages) / 2;
+  const areToolsMost = sizeOf(tools) > sizeOf(messages);
+  const what = areToolsMost
+    ? 'Most of it is the tools that are offered: switch some off'
+    : isMostOfIt && longest.role === 'tool'
       ? 'Most of it is what one tool returned: ask for less at once'
       : isMostOfIt && longest.role === 'user'
         ? 'Most of it is one message: attach less'
         : 'Begin a new conversation';
+  // Chat has no buttons for what its models say, so the setting is named.
   return error.with({
-    hint: `${what}, or give the tier a larger context window. Nothing was left out of it.`,
+    hint: `${what}, or give the tier a larger context window (ollamaIntern.options.contextWindow). Nothing was left out of it.`,
   });
 }
 
