@@ -186,7 +186,16 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
 
   async #installed(): Promise<vscode.LanguageModelChatInformation[]> {
     if (!wantsInstalled()) return [];
-    const models = await this.intern.models.installed(inTime()).catch(() => []);
+    const models = await this.intern.models.installed(inTime()).catch(() => undefined);
+    if (!models) {
+      // One that did not answer in time has not lost its models.
+      this.#isGuess = true;
+      void this.intern.models.installed().then(
+        () => this.#refresh(),
+        () => {},
+      );
+      return this.#latest()?.filter(({ id }) => choiceOf(id).model !== undefined) ?? [];
+    }
     const infos = await Promise.all(
       models.map(async ({ name }) => {
         const model = `local/${name}`;

@@ -6,6 +6,7 @@ import * as vscode from 'vscode';
 import { createIntern, type Envelope, type Intern, type Settings } from '../../src/core';
 import { COMMANDS, MODEL_VENDOR } from '../../src/host/ids';
 import { LanguageModels } from '../../src/host/languageModels';
+import { CLOUD_KEY, startCloud } from '../support/ollama/cloud';
 import {
   faults,
   type OllamaOptions,
@@ -456,5 +457,32 @@ describe('the list of language models', () => {
     intern.configure({ ...settings, cloud: { ...cloud, contextWindow: 65_536 } });
     assert.ok(changes > 0);
     assert.ok(((await workhorse())?.maxInputTokens ?? 0) > before);
+  });
+
+  it('keeps the installed models when their server does not answer, and asks again', async () => {
+    const config = vscode.workspace.getConfiguration('ollamaIntern');
+    await config.update('languageModels.installed', true, vscode.ConfigurationTarget.Global);
+    const cloud = await startCloud();
+    try {
+      const model = 'gpt-oss:120b-cloud';
+      intern.configure({ ...settings, cloud: { mode: 'primary', host: cloud.url, model } });
+      intern.setCloudKey(cloud.url, CLOUD_KEY);
+      await list();
+      const ids = (await list()).map(({ id }) => id);
+      assert.ok(ids.includes('local/gemma3:4b'));
+      await server.stop();
+      intern.models.refresh();
+      assert.deepEqual(
+        (await list()).map(({ id }) => id),
+        ids,
+      );
+      const before = changes;
+      const envelope = await intern.run('summarize_fast', { text: TEXT });
+      assert.equal(envelope.backend, 'cloud');
+      assert.ok(changes > before, 'nobody asks again');
+    } finally {
+      await config.update('languageModels.installed', undefined, vscode.ConfigurationTarget.Global);
+      await cloud.close();
+    }
   });
 });
