@@ -45,6 +45,8 @@ interface Asking extends Pick<PromptJob, 'temperature' | 'streamed' | 'shorten' 
 interface Window {
   model: string;
   numCtx: number;
+  /** It thinks when it is asked to. */
+  canThink: boolean;
 }
 
 /** A prompt that fits, as far as can be told. */
@@ -267,7 +269,8 @@ export class Run {
           mayShorten: asking.shorten !== undefined && this.options.overflow === 'shorten',
           streamed: asking.streamed,
           prepare: ({ model }, ready) => {
-            prepared = this.#prepare(asking, { model, numCtx: ready.numCtx });
+            const canThink = ready.capabilities.includes('thinking');
+            prepared = this.#prepare(asking, { model, numCtx: ready.numCtx, canThink });
             const { temperature, streamed } = asking;
             const prompted = { ...prepared.prompt, temperature, streamed };
             checkAbilities(prompted, ready, model);
@@ -378,7 +381,7 @@ export class Run {
       const promptTokens = this.s.estimator.count(window.model, texts, images);
       const available = window.numCtx - numPredict;
       if (promptTokens <= available) {
-        const mayThink = this.#thinks(window.model);
+        const mayThink = (asked.think === true && window.canThink) || this.#thinks(window.model);
         const limit = mayThink
           ? Math.min(numPredict + THINKING_ROOM, window.numCtx - promptTokens)
           : numPredict;

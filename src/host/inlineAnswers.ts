@@ -59,8 +59,11 @@ export class InlineAnswers implements vscode.Disposable {
   constructor(private readonly intern: Intern) {
     this.#disposer.own(
       vscode.workspace.onDidCloseTextDocument(({ uri, isUntitled }) => {
+        const key = uri.toString();
+        // Another language is told as closing too.
+        const isOpen = vscode.workspace.textDocuments.some((one) => one.uri.toString() === key);
         // A file may be opened again, and its answer is still there.
-        if (isUntitled) this.#end(this.#answers.get(uri.toString()));
+        if (isUntitled && !isOpen) this.#end(this.#answers.get(key));
       }),
     );
   }
@@ -86,6 +89,13 @@ export class InlineAnswers implements vscode.Disposable {
   async #ask(): Promise<void> {
     const { document, selection, name } = selectedPlace();
     const whole = document.getText();
+    const start = document.offsetAt(selection.start);
+    const end = document.offsetAt(selection.end);
+    const original = {
+      before: whole.slice(0, start),
+      replaced: whole.slice(start, end),
+      after: whole.slice(end),
+    };
     const question = await vscode.window.showInputBox({
       title: 'Answer Here',
       prompt: 'What do you want to know about the selection, or what should be done with it?',
@@ -96,23 +106,19 @@ export class InlineAnswers implements vscode.Disposable {
     });
     if (question === undefined) return;
     this.#question = question;
-    const start = document.offsetAt(selection.start);
-    const end = document.offsetAt(selection.end);
-    const original = {
-      before: whole.slice(0, start),
-      replaced: whole.slice(start, end),
-      after: whole.slice(end),
-    };
+    // Somebody or something may have edited the file behind the box.
+    const at = placeOf(document.getText(), original);
+    if (at === undefined) throw changedMeanwhile(name);
+    const place = new vscode.Range(
+      document.positionAt(at),
+      document.positionAt(at + original.replaced.length),
+    );
     const comment: vscode.Comment = {
       author: { name: 'Ollama Intern' },
       body: '',
       mode: vscode.CommentMode.Preview,
     };
-    const thread = this.#controller.createCommentThread(
-      document.uri,
-      linesOf(document, selection),
-      [],
-    );
+    const thread = this.#controller.createCommentThread(document.uri, linesOf(document, place), []);
     thread.canReply = false;
     // With this, and the default that package.json sets, the view of all comments does not open over the answer.
     thread.state = vscode.CommentThreadState.Resolved;
@@ -319,6 +325,14 @@ function checkComments(): void {
     code: 'bad_input',
     message: 'The answer would not be seen: it stands in the file as a comment does.',
     hint: 'Comments are switched off with the setting comments.visible. Switch them on first.',
+  });
+}
+
+function changedMeanwhile(name: string): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${name} has changed while you wrote the question.`,
+    hint: 'Nothing was sent. Select the text and ask again.',
   });
 }
 

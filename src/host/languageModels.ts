@@ -21,6 +21,8 @@ const PATIENCE_MS = 2_000;
 const PINNED_TIER: GenerativeTier = 'workhorse';
 /** Where the latest list is kept from window to window. */
 const LIST_KEY = 'languageModels';
+/** Nothing but the answer itself shows where it is shown. */
+const CUT = '[The answer reached its length limit and may end too early. Ask it to go on.]';
 /** What VS Code calls the figures of an answer among its parts. */
 const USAGE = 'usage';
 
@@ -107,6 +109,11 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
         onDelta: (text) => progress.report(new vscode.LanguageModelTextPart(text)),
         ...(Thinking && { onThinking: (text: string) => progress.report(new Thinking(text)) }),
       });
+      // Titles are short, and show as they are.
+      const isCut = envelope.done_reason === 'length' && result.tool_calls.length === 0;
+      if (isCut && tier !== 'instant') {
+        progress.report(new vscode.LanguageModelTextPart(`\n\n${CUT}`));
+      }
       for (const { id: callId, name, arguments: input } of result.tool_calls) {
         progress.report(new vscode.LanguageModelToolCallPart(callId, name, input));
       }
@@ -150,9 +157,12 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
     return latest?.key === this.#key() ? latest.list : undefined;
   }
 
+  /** All that the list shows of the settings. */
   #key(): string {
-    const { host, tiers, cloud } = this.intern.config;
-    return JSON.stringify([host, tiers, cloud.mode, cloud.models, wantsInstalled()]);
+    const { config } = this.intern;
+    const { mode, models, numCtx } = config.cloud;
+    const cloud = [mode, models, numCtx];
+    return JSON.stringify([config.host, config.tiers, cloud, promptsGo(config), wantsInstalled()]);
   }
 
   #tiers(options: DescribeOptions = {}): Promise<vscode.LanguageModelChatInformation[]> {
@@ -176,7 +186,16 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
 
   async #installed(): Promise<vscode.LanguageModelChatInformation[]> {
     if (!wantsInstalled()) return [];
-    const models = await this.intern.models.installed(inTime()).catch(() => []);
+    const models = await this.intern.models.installed(inTime()).catch(() => undefined);
+    if (!models) {
+      // One that did not answer in time has not lost its models.
+      this.#isGuess = true;
+      void this.intern.models.installed().then(
+        () => this.#refresh(),
+        () => {},
+      );
+      return this.#latest()?.filter(({ id }) => choiceOf(id).model !== undefined) ?? [];
+    }
     const infos = await Promise.all(
       models.map(async ({ name }) => {
         const model = `local/${name}`;

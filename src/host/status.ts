@@ -21,9 +21,13 @@ import {
   phaseText,
   routeOf,
   type RunningCall,
+  type Tier,
 } from '../core';
 import { degradeSentence, nameOf, reasonWords } from '../shared/degradation';
 import { COMMANDS, type CommandId } from './ids';
+
+/** A model and where it is asked for. */
+type Place = Pick<RunningCall, 'backend' | 'model'>;
 
 /** What is known at one moment. */
 export interface StatusInput {
@@ -339,24 +343,13 @@ export function promptsGo(config: Config): string {
   const firsts = new Set<Backend>();
   const all = new Set<Backend>();
   for (const tier of GENERATIVE_TIERS) {
-    routeOf(config, tier).forEach(({ backend, model }, index) => {
-      // A local server passes a cloud model's prompts on.
-      const real = backend === 'local' && isCloudName(model) ? 'cloud' : backend;
+    routeOf(config, tier).forEach((target, index) => {
+      const real = passedOn(target);
       all.add(real);
       if (index === 0) firsts.add(real);
     });
   }
-  // Whatever would reach the cloud is refused while it is off.
-  const isOff = config.cloud.mode === 'off';
-  const isRefused = (host: string): boolean => isOff && isCloudHost(host);
-  const hosts: Record<Backend, string | undefined> = {
-    local: isLoopback(config.host) || isRefused(config.host) ? undefined : hostLabel(config.host),
-    cloud: isOff ? undefined : hostLabel(config.cloud.host),
-    gateway:
-      config.gateway === undefined || isRefused(config.gateway)
-        ? undefined
-        : `the gateway ${hostLabel(config.gateway)}`,
-  };
+  const hosts = awayHosts(config);
   const away = BACKENDS.filter((backend) => all.has(backend) && hosts[backend]);
   const names = (some: Backend[]): string => some.map((backend) => hosts[backend]).join(' and ');
   const at = away.filter((backend) => firsts.has(backend));
@@ -366,6 +359,53 @@ export function promptsGo(config: Config): string {
     ...(at.length > 0 ? [`Prompts go to ${names(at)}.`] : []),
     ...(later.length > 0 ? [`When a call fails, its prompt goes to ${names(later)}.`] : []),
   ].join(' ');
+}
+
+/** A local server passes a cloud model's prompts on. */
+function passedOn({ backend, model }: Place): Backend {
+  return backend === 'local' && isCloudName(model) ? 'cloud' : backend;
+}
+
+/** Hosts beyond this machine that prompts may go to; undefined: they do not. */
+function awayHosts(config: Config): Record<Backend, string | undefined> {
+  // Whatever would reach the cloud is refused while it is off.
+  const isOff = config.cloud.mode === 'off';
+  const isRefused = (host: string): boolean => isOff && isCloudHost(host);
+  return {
+    local: isLoopback(config.host) || isRefused(config.host) ? undefined : hostLabel(config.host),
+    cloud: isOff ? undefined : hostLabel(config.cloud.host),
+    gateway:
+      config.gateway === undefined || isRefused(config.gateway)
+        ? undefined
+        : `the gateway ${hostLabel(config.gateway)}`,
+  };
+}
+
+/**
+ * `hermes3:8b (local); when that fails, gpt-oss:120b-cloud (cloud)`: what answers now, and what follows it somewhere
+ * else that is not this machine.
+ */
+export function whereText(config: Config, tier: Tier, now: Place): string {
+  const hosts = awayHosts(config);
+  const named = (target: Place): string => {
+    const isCloud = target.backend === 'local' && isCloudHost(config.host);
+    return `${target.model} (${isCloud ? 'cloud' : passedOn(target)})`;
+  };
+  const route = routeOf(config, tier);
+  const index = route.findIndex(
+    ({ backend, model }) => backend === now.backend && model === now.model,
+  );
+  const isElsewhere = (target: Place): boolean => {
+    const host = hosts[passedOn(target)];
+    return host !== undefined && host !== hosts[passedOn(now)];
+  };
+  const later = route
+    .slice(index + 1)
+    .filter(isElsewhere)
+    .map(named);
+  return [named(now), ...(later.length > 0 ? [`when that fails, ${later.join(' or ')}`] : [])].join(
+    '; ',
+  );
 }
 
 /** The links of the tooltip: the cure first. */

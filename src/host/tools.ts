@@ -6,7 +6,6 @@ import {
   type InputOf,
   type Intern,
   InternError,
-  isCloudName,
   type Job,
   type JobName,
   jobNames,
@@ -22,6 +21,7 @@ import { TOOL_PREFIX } from './ids';
 import { envelopeLines } from './jobRunner';
 import { plain } from './plain';
 import { readWorkspace } from './sources';
+import { whereText } from './status';
 
 /** What a caller says; VS Code has held it against the schema. */
 type Given = Record<string, unknown>;
@@ -45,9 +45,9 @@ export class Tool implements vscode.LanguageModelTool<Given> {
   ) {}
 
   /** Says what will run where. Asks nobody. */
-  prepareInvocation({
+  async prepareInvocation({
     input,
-  }: vscode.LanguageModelToolInvocationPrepareOptions<Given>): vscode.PreparedToolInvocation {
+  }: vscode.LanguageModelToolInvocationPrepareOptions<Given>): Promise<vscode.PreparedToolInvocation> {
     const { doing, reads } = this.offer;
     const files = Array.isArray(input.files)
       ? input.files.filter((one) => typeof one === 'string')
@@ -61,7 +61,7 @@ export class Tool implements vscode.LanguageModelTool<Given> {
             ? 'a diff'
             : 'the change in Git'
           : 'a text';
-    return { invocationMessage: plain(`${doing} ${what} with ${this.#where()}`) };
+    return { invocationMessage: plain(`${doing} ${what} with ${await this.#where()}`) };
   }
 
   async invoke(
@@ -121,13 +121,13 @@ export class Tool implements vscode.LanguageModelTool<Given> {
   }
 
   /** `hermes3:8b (local)` */
-  #where(): string {
+  async #where(): Promise<string> {
     const { config } = this.intern;
-    const [first] = routeOf(config, cardOf(this.job).tier);
-    if (!first) return 'no model';
-    // A local server passes a cloud model's prompts on.
-    const isPassedOn = first.backend === 'local' && isCloudName(first.model);
-    return `${first.model} (${isPassedOn ? 'cloud' : first.backend})`;
+    const { tier } = cardOf(this.job);
+    // Vectors have one target.
+    const [first] = routeOf(config, tier);
+    const now = tier === 'embed' ? first : await this.intern.describe(tier, { ask: false });
+    return now ? whereText(config, tier, now) : 'no model';
   }
 }
 

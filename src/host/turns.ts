@@ -6,6 +6,9 @@ type ThinkingPart = new (value: string | string[]) => vscode.LanguageModelTextPa
 export const ThinkingPart = (vscode as { LanguageModelThinkingPart?: ThinkingPart })
   .LanguageModelThinkingPart;
 
+/** Characters of a media type that are told. */
+const MOST_TYPE = 60;
+
 type Message = Pick<vscode.LanguageModelChatRequestMessage, 'role' | 'content'>;
 type Options = Pick<
   vscode.ProvideLanguageModelChatResponseOptions,
@@ -56,19 +59,21 @@ interface Parts {
   results: TurnMessage[];
 }
 
-function readParts(parts: readonly unknown[]): Parts {
+/** What a tool returned stays in the conversation, so what cannot be read of it must not end that. */
+function readParts(parts: readonly unknown[], ofTool = false): Parts {
   const read: Parts = { content: [], images: [], thinking: '', tool_calls: [], results: [] };
   for (const part of parts) {
     if (part instanceof vscode.LanguageModelToolCallPart) {
       read.tool_calls.push({ id: part.callId, name: part.name, arguments: { ...part.input } });
     } else if (part instanceof vscode.LanguageModelToolResultPart) {
-      const { content, images } = readParts(part.content);
+      const { content, images } = readParts(part.content, true);
       const { callId: tool_call_id } = part;
       read.results.push({ role: 'tool', tool_call_id, content: content.join('\n'), images });
     } else if (ThinkingPart && part instanceof ThinkingPart) {
       read.thinking += [part.value].flat().join('');
     } else if (part instanceof vscode.LanguageModelDataPart) {
-      readData(part, read);
+      if (ofTool && kindOf(part) === 'unreadable') read.content.push(unreadableText(part));
+      else readData(part, read);
     } else if (part instanceof vscode.LanguageModelPromptTsxPart) {
       read.content.push(tsxText(part.value));
     } else if (part instanceof vscode.LanguageModelTextPart) {
@@ -78,17 +83,39 @@ function readParts(parts: readonly unknown[]): Parts {
   return read;
 }
 
-/** Data without a media type, such as marks for a cache, is meant for other providers. */
-function readData({ mimeType, data }: vscode.LanguageModelDataPart, read: Parts): void {
-  if (mimeType.startsWith('image/')) read.images.push(Buffer.from(data).toString('base64'));
-  else if (/^text\/|[/+]json\b/.test(mimeType)) read.content.push(new TextDecoder().decode(data));
-  else if (mimeType.includes('/')) {
-    throw new InternError({
-      code: 'bad_input',
-      message: `Models of the intern read text and images, and this is ${mimeType.slice(0, 60)}.`,
-      hint: 'Leave it out and ask again. Nothing was sent.',
-    });
+function kindOf({
+  mimeType,
+}: vscode.LanguageModelDataPart): 'text' | 'image' | 'unreadable' | 'other' {
+  // An SVG is an image that only its text says anything of to a model.
+  if (/^text\/|[/+](json|xml|yaml|x-yaml)\b/.test(mimeType)) return 'text';
+  if (mimeType.startsWith('image/')) return 'image';
+  return mimeType.includes('/') ? 'unreadable' : 'other';
+}
+
+function readData(part: vscode.LanguageModelDataPart, read: Parts): void {
+  const { data, mimeType } = part;
+  switch (kindOf(part)) {
+    case 'text':
+      read.content.push(new TextDecoder().decode(data));
+      break;
+    case 'image':
+      read.images.push(Buffer.from(data).toString('base64'));
+      break;
+    case 'unreadable':
+      throw new InternError({
+        code: 'bad_input',
+        message: `Models of the intern read text and images, and this is ${mimeType.slice(0, MOST_TYPE)}.`,
+        hint: 'Leave it out and ask again. Nothing was sent.',
+      });
+    case 'other':
+    // Data without a media type, such as marks for a cache, is meant for other providers.
   }
+}
+
+/** `[audio/wav, 12 KB: not readable by this model]` */
+function unreadableText({ mimeType, data }: vscode.LanguageModelDataPart): string {
+  const kilobytes = Math.ceil(data.byteLength / 1_000).toLocaleString('en-US');
+  return `[${mimeType.slice(0, MOST_TYPE)}, ${kilobytes} KB: not readable by this model]`;
 }
 
 /** The texts in what a tool made with prompt-tsx, which arrives as the tree of its nodes. */

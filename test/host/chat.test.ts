@@ -165,6 +165,19 @@ describe('@intern in chat', () => {
       assert.deepEqual(details.arguments, [line.envelope.call_id]);
     });
 
+    for (const [what, code] of [
+      ['after a line', 'foo();\n'],
+      ['after blank lines', 'foo();\n\n  \n'],
+      ['in the middle of a line', 'foo('],
+    ] as const) {
+      it(`shows an answer that ends inside a code block once: ${what}`, async () => {
+        await start({ engine: new Writer(`Look:\n\`\`\`js\n${code}`) });
+        await ask('How?');
+        assert.equal(answer(), `Look:\n\`\`\`js\n${code.trimEnd()}\n\`\`\``);
+        assert.equal(view.text.split('foo(').length, 2, view.text);
+      });
+    }
+
     it('reads what an editor holds, saved or not, and of a selection only that', async () => {
       await start();
       const uri = await put('limiter.txt', TEXT);
@@ -210,6 +223,23 @@ describe('@intern in chat', () => {
       assert.match(sent(), /the end/);
     });
 
+    it('reads a log that is larger than other files may be', async () => {
+      await start();
+      const lines = Math.ceil(6_000_000 / LOG.length);
+      const uri = await put('big.log', LOG.repeat(lines));
+      const result = await ask('', { command: 'triage', references: [file(uri)] });
+      assert.equal(message(result), '');
+      assert.match(view.text, new RegExp(lines.toLocaleString('en-US')));
+      assert.deepEqual(view.references, [relative(uri)]);
+      const opened = vscode.workspace.textDocuments.map((document) => document.uri.toString());
+      assert.ok(!opened.includes(uri.toString()), 'it was opened for its language');
+      // Without one it reads the same again; other commands have their own limit.
+      view = new View();
+      assert.equal(message(await ask('', { command: 'triage' })), '');
+      const research = await ask('Why?', { command: 'research', references: [file(uri)] });
+      assert.match(message(research), /more than 5 MB/);
+    });
+
     it('shows a draft as code once it is whole', async () => {
       await start({ engine: new Writer('```ts\nconst limit = 3;\n```') });
       const uri = await put('limit.ts', 'const limit = 2;\n');
@@ -244,6 +274,40 @@ describe('@intern in chat', () => {
     });
   });
 
+  /** Asks all that is offered after an answer, and so on. */
+  async function follow(result: vscode.ChatResult, asked = new Set<string>()): Promise<string[]> {
+    assert.equal(message(result), '');
+    for (const { command, prompt } of followUps(result)) {
+      const key = `/${command ?? ''} ${prompt}`;
+      if (asked.has(key)) continue;
+      asked.add(key);
+      view = new View();
+      await follow(await ask(prompt, { command }), asked);
+    }
+    return [...asked];
+  }
+
+  it('offers nothing that fails after a brief of the repository', async () => {
+    await start();
+    const readme = join(folder, '..', 'README.md');
+    await writeFile(readme, TEXT);
+    undo.push(() => rm(readme));
+    const asked = await follow(await ask('repo', { command: 'brief' }));
+    assert.equal(asked.length, 1);
+    const contents =
+      prompts()
+        .at(-1)
+        ?.messages.map(({ content }) => content) ?? [];
+    assert.ok(contents.includes('/brief repo'), 'the brief is not in the conversation');
+  });
+
+  it('offers nothing that fails after a triage', async () => {
+    await start();
+    const references = [file(await put('app.log', LOG))];
+    const asked = await follow(await ask('', { command: 'triage', references }));
+    assert.equal(asked.length, 2);
+  });
+
   describe('given what it cannot read', () => {
     it('says that images are not read', async () => {
       await start();
@@ -252,7 +316,32 @@ describe('@intern in chat', () => {
       assert.match(view.text, /Left out \(images are not read\): photo\.png\./);
       view = new View();
       const job = await ask('', { command: 'summarize', references: [{ id: 'p', value: image }] });
-      assert.match(message(job), /no text to work on.*images are not read/);
+      assert.match(message(job), /Nothing that is attached could be read.*images are not read/);
+    });
+
+    for (const command of ['summarize', 'triage', 'draft', 'brief']) {
+      it(`does not work on the words of the request instead: ${command}`, async () => {
+        await start();
+        const png = await put('diagram.png', Buffer.from([0x89, 0x50, 0, 1]));
+        const outside = join(scratch, 'outside.log');
+        await writeFile(outside, LOG);
+        for (const uri of [png, vscode.Uri.file(outside)]) {
+          view = new View();
+          const result = await ask('timeout, refused', { command, references: [file(uri)] });
+          assert.match(message(result), /Nothing that is attached could be read\..*Left out \(/);
+          assert.equal(view.text, '');
+        }
+        assert.deepEqual(server.requests, []);
+      });
+    }
+
+    it('works on the words of the request beside a picture that nobody attached', async () => {
+      await start();
+      const png = await put('open.png', Buffer.from([0x89, 0x50, 0, 1]));
+      const references = [file(png, 'vscode.implicit.file')];
+      const result = await ask(TEXT, { command: 'summarize', references });
+      assert.equal(message(result), '');
+      assert.match(sent(), /limiter admits/);
     });
 
     it('stays inside the workspace, wherever a link leads', async () => {
@@ -336,6 +425,22 @@ describe('@intern in chat', () => {
       assert.match(view.text, /Read again/);
     });
 
+    it('knows what it said of a file that does not fit, and says that it is cut', async () => {
+      await start({ engine: new Writer('It waits in line.') });
+      const uri = await put('big.txt', TEXT.repeat(1_500));
+      await ask('', { command: 'summarize', references: [file(uri)] });
+      view = new View();
+      const result = await ask('Why does it wait?');
+      assert.equal(message(result), '');
+      const contents =
+        prompts()
+          .at(-1)
+          ?.messages.map(({ content }) => content) ?? [];
+      assert.ok(contents.includes('It waits in line.'), 'the summary is not there');
+      assert.match(contents.at(-1) ?? '', /limiter admits/);
+      assert.match(view.text, /Left out to fit the window: the ends of the files\./);
+    });
+
     it('leaves out the oldest of 200 turns, and says so', async () => {
       await start();
       const said = 'word '.repeat(200);
@@ -414,8 +519,8 @@ describe('@intern in chat', () => {
       message: 'The list is empty here.',
     });
 
-    async function change(answer: object): Promise<void> {
-      await start({ engine: new Writer(answer) });
+    async function change(answer?: object): Promise<void> {
+      await start(answer && { engine: new Writer(answer) });
       const repository = await TestRepository.open(scratch, { 'src/calls.ts': CODE });
       undo.push(() => repository.close());
       await vscode.window.showTextDocument(vscode.Uri.file(join(scratch, 'src/calls.ts')));
@@ -435,6 +540,12 @@ describe('@intern in chat', () => {
         followUps(result).map(({ command }) => command),
         ['commit', 'brief'],
       );
+    });
+
+    it('offers nothing that fails', async () => {
+      await change();
+      const asked = await follow(await ask('', { command: 'review' }));
+      assert.deepEqual(asked.toSorted(), ['/brief change', '/commit ', '/review ']);
     });
 
     it('describes them', async () => {

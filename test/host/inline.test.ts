@@ -186,6 +186,67 @@ describe('an answer under the selection', () => {
     assert.equal(await vscode.env.clipboard.readText(), BLOCK);
   });
 
+  /** Edits the file while the question is typed. */
+  async function askDuring(build: (edit: vscode.WorkspaceEdit) => void): Promise<void> {
+    const window = vscode.window as unknown as Record<string, unknown>;
+    const { showInputBox } = window;
+    window['showInputBox'] = async () => {
+      await change(build);
+      return stage.typed;
+    };
+    try {
+      await run(COMMANDS.answerHere);
+    } finally {
+      window['showInputBox'] = showInputBox;
+    }
+  }
+
+  it('is about the text that was selected when the file changes behind the question', async () => {
+    await askDuring((edit) =>
+      edit.insert(editor.document.uri, new vscode.Position(0, 0), '// first\n'),
+    );
+    const [prompt = ''] = prompts();
+    assert.match(prompt, /return n \+ n/);
+    assert.doesNotMatch(prompt, /export function/);
+    await run(COMMANDS.replaceWithAnswer);
+    assert.equal(text(), `// first\n${CODE.replace('  return n + n;\n', CHECKED)}`);
+  });
+
+  it('is not asked for when the selected text itself changes behind the question', async () => {
+    await askDuring((edit) =>
+      edit.replace(editor.document.uri, new vscode.Range(1, 0, 1, 15), '  return 2 * n;'),
+    );
+    await eventually(() => stage.shown.length === 1, 'the message');
+    assert.match(stage.shown[0]?.text ?? '', /double\.ts has changed while you wrote the question/);
+    assert.equal(stage.server.requests.length, 0);
+  });
+
+  it('in a document without a file stays when its language changes, and goes with it', async () => {
+    const show = async (): Promise<void> => {
+      const document = await vscode.workspace.openTextDocument({ content: CODE });
+      editor = await vscode.window.showTextDocument(document, { preview: false });
+      editor.selection = new vscode.Selection(1, 0, 2, 0);
+    };
+    const close = () => run('workbench.action.revertAndCloseActiveEditor');
+    await show();
+    await run(COMMANDS.answerHere);
+    await vscode.languages.setTextDocumentLanguage(editor.document, 'typescript');
+    await run(COMMANDS.replaceWithAnswer);
+    assert.equal(text(), CODE.replace('  return n + n;\n', CHECKED));
+    await close();
+    await show();
+    const first = editor.document.uri.toString();
+    await run(COMMANDS.answerHere);
+    await close();
+    const isOpen = () => vscode.workspace.textDocuments.some((one) => one.uri.toString() === first);
+    await eventually(() => !isOpen(), 'the document to be closed');
+    await show();
+    assert.equal(editor.document.uri.toString(), first);
+    await run(COMMANDS.replaceWithAnswer);
+    assert.equal(text(), CODE, 'the answer outlived its document');
+    await close();
+  });
+
   it('that fails says why and what helps, and comes when it is tried again', async () => {
     await stage.server.stop();
     let tries = 0;

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as vscode from 'vscode';
-import type { Envelope } from '../../src/core';
+import { createIntern, type Envelope, type Intern, type Settings } from '../../src/core';
 import { COMMANDS, MODEL_VENDOR } from '../../src/host/ids';
-import { faults, type OllamaOptions, type RecordedRequest } from '../support/ollama/server';
+import { LanguageModels } from '../../src/host/languageModels';
+import { CLOUD_KEY, startCloud } from '../support/ollama/cloud';
+import {
+  faults,
+  type OllamaOptions,
+  type OllamaServer,
+  type RecordedRequest,
+  startOllama,
+} from '../support/ollama/server';
 import { eventually, Stage } from './support';
 
 const TEXT = 'The limiter admits two calls at once. Others wait in line.';
@@ -241,6 +252,16 @@ describe('language models', () => {
     assert.equal(sent().think, false);
   });
 
+  it('say that an answer was cut at its limit, but not in a title', async () => {
+    await open();
+    await stage.set({ 'options.numPredict': 4 });
+    const cut = await ask('workhorse', [User(TEXT)]);
+    assert.match(cut.text, /\n\n\[The answer reached its length limit/);
+    assert.doesNotMatch((await ask('instant', [User(TEXT)])).text, /length limit/);
+    await stage.set({ 'options.numPredict': undefined });
+    assert.doesNotMatch((await ask('workhorse', [User(TEXT)])).text, /length limit/);
+  });
+
   it('free the server at once when they are cancelled', async () => {
     await open({ tokenMs: 200 });
     const stop = new vscode.CancellationTokenSource();
@@ -283,6 +304,28 @@ describe('language models', () => {
     const pdf = new vscode.LanguageModelDataPart(new Uint8Array([1]), 'application/pdf');
     const error = await failing(ask('workhorse', [User([pdf])]));
     assert.match(error.message, /application\/pdf/);
+  });
+
+  it('go on after a tool that returned what no model reads', async () => {
+    await open();
+    await stage.set({ 'tiers.deep': 'gemma3:4b' });
+    const call = new vscode.LanguageModelToolCallPart('a', 'record', {});
+    const svg = '<svg><title>A limiter</title></svg>';
+    const data = (bytes: Uint8Array, type: string) => new vscode.LanguageModelDataPart(bytes, type);
+    const result = new vscode.LanguageModelToolResultPart('a', [
+      new vscode.LanguageModelTextPart('Recorded.'),
+      data(new Uint8Array(11_500), 'audio/wav'),
+      data(Buffer.from(svg), 'image/svg+xml'),
+      data(Buffer.from('calls: 2'), 'application/yaml'),
+      data(PNG, 'image/png'),
+    ]);
+    await ask('deep', [User('Record it.'), Assistant([call]), User([result])]);
+    const { messages } = sent() as unknown as { messages: { role: string; content: string }[] };
+    assert.equal(
+      messages.find(({ role }) => role === 'tool')?.content,
+      ['Recorded.', '[audio/wav, 12 KB: not readable by this model]', svg, 'calls: 2'].join('\n'),
+    );
+    assert.deepEqual((messages.at(-1) as { images?: string[] }).images, [PNG.toString('base64')]);
   });
 
   it('fail in the words of the API where it has them', async () => {
@@ -341,5 +384,105 @@ describe('language models', () => {
       await run();
       assert.deepEqual(values(), [undefined, undefined]);
     });
+  });
+});
+
+/** What the editor itself is given; it tells others less. */
+describe('the list of language models', () => {
+  let server: OllamaServer;
+  let folder: string;
+  let intern: Intern;
+  let models: LanguageModels;
+  let settings: Settings;
+  let changes: number;
+
+  beforeEach(async () => {
+    server = await startOllama();
+    folder = await mkdtemp(join(tmpdir(), 'intern-models-'));
+    settings = { host: server.url, logPath: join(folder, 'log.ndjson') };
+    intern = createIntern({ settings, env: {} });
+    const kept = new Map<string, unknown>();
+    const memento = {
+      keys: () => [...kept.keys()],
+      get: (key: string) => kept.get(key),
+      update: async (key: string, value: unknown) => void kept.set(key, value),
+    } as vscode.Memento;
+    // The extension has registered its own.
+    const lm = vscode.lm as unknown as Record<string, unknown>;
+    const { registerLanguageModelChatProvider } = lm;
+    lm['registerLanguageModelChatProvider'] = () => new vscode.Disposable(() => {});
+    try {
+      models = new LanguageModels(intern, memento);
+    } finally {
+      lm['registerLanguageModelChatProvider'] = registerLanguageModelChatProvider;
+    }
+    changes = 0;
+    models.onDidChangeLanguageModelChatInformation(() => changes++);
+  });
+
+  afterEach(async () => {
+    models.dispose();
+    await intern.dispose();
+    await server.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const list = () => models.provideLanguageModelChatInformation();
+  const workhorse = async () => (await list()).find(({ id }) => id === 'workhorse');
+
+  it('is made again when other settings let prompts leave this machine', async () => {
+    assert.match((await workhorse())?.tooltip ?? '', /Nothing leaves this machine\.$/);
+    await list();
+    const gateway = { host: 'https://gateway.example' };
+    const cloud = (host: string) => ({ cloud: { mode: 'fallback', host } });
+    const cases: [host: string, more: Settings][] = [
+      ['gateway.example', { gateway, fallbacks: { '*': ['gateway/big'] } }],
+      ['one.example', cloud('https://one.example')],
+      ['two.example', cloud('https://two.example')],
+    ];
+    for (const [host, more] of cases) {
+      const before = changes;
+      intern.configure({ ...settings, ...more });
+      assert.ok(changes > before, host);
+      const tooltip = (await workhorse())?.tooltip ?? '';
+      assert.ok(tooltip.includes(host), tooltip);
+    }
+  });
+
+  it("is made again when the cloud's window is another", async () => {
+    const cloud = { mode: 'primary', host: 'http://127.0.0.1:9' } as const;
+    intern.setCloudKey(cloud.host, 'a-key');
+    intern.configure({ ...settings, cloud: { ...cloud, contextWindow: 32_768 } });
+    const before = (await workhorse())?.maxInputTokens ?? 0;
+    intern.configure({ ...settings, cloud: { ...cloud, contextWindow: 65_536 } });
+    assert.ok(changes > 0);
+    assert.ok(((await workhorse())?.maxInputTokens ?? 0) > before);
+  });
+
+  it('keeps the installed models when their server does not answer, and asks again', async () => {
+    const config = vscode.workspace.getConfiguration('ollamaIntern');
+    await config.update('languageModels.installed', true, vscode.ConfigurationTarget.Global);
+    const cloud = await startCloud();
+    try {
+      const model = 'gpt-oss:120b-cloud';
+      intern.configure({ ...settings, cloud: { mode: 'primary', host: cloud.url, model } });
+      intern.setCloudKey(cloud.url, CLOUD_KEY);
+      await list();
+      const ids = (await list()).map(({ id }) => id);
+      assert.ok(ids.includes('local/gemma3:4b'));
+      await server.stop();
+      intern.models.refresh();
+      assert.deepEqual(
+        (await list()).map(({ id }) => id),
+        ids,
+      );
+      const before = changes;
+      const envelope = await intern.run('summarize_fast', { text: TEXT });
+      assert.equal(envelope.backend, 'cloud');
+      assert.ok(changes > before, 'nobody asks again');
+    } finally {
+      await config.update('languageModels.installed', undefined, vscode.ConfigurationTarget.Global);
+      await cloud.close();
+    }
   });
 });

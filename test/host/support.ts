@@ -69,6 +69,7 @@ export class Stage {
       'cloud.model',
       'tiers.deep',
       'options.contextWindow',
+      'options.numPredict',
       'languageModels.installed',
     ];
     await this.set(Object.fromEntries(keys.map((key) => [key, undefined])));

@@ -7,7 +7,7 @@ import { cardOf, type JobName } from '../../src/core';
 import { Tool } from '../../src/host/tools';
 import type { OllamaOptions } from '../support/ollama/server';
 import { TestRepository } from './repository';
-import { Stage } from './support';
+import { eventually, Stage } from './support';
 
 const NOTE = 'The limiter admits two calls at once.\n\nThe others wait in line until one ends.\n';
 const LOG = '2026-01-01T00:00:01Z INFO started\n2026-01-01T00:00:02Z ERROR refused\n';
@@ -175,24 +175,49 @@ describe('tools', () => {
 
   it('say before they run what will run where, and let no name of a file come alive', async () => {
     await open();
-    const said = (job: JobName, input: Record<string, unknown>): unknown => {
+    const said = async (job: JobName, input: Record<string, unknown>): Promise<unknown> => {
       const { tool } = cardOf(job);
       assert.ok(tool);
-      return new Tool(stage.api.intern, job, tool).prepareInvocation({ input }).invocationMessage;
+      const prepared = await new Tool(stage.api.intern, job, tool).prepareInvocation({ input });
+      return prepared.invocationMessage;
     };
     assert.equal(
-      said('summarize_deep', { files: ['src/a.ts', 'b.md'] }),
+      await said('summarize_deep', { files: ['src/a.ts', 'b.md'] }),
       'Summarizing src/a.ts, b.md with hermes3:8b (local)',
     );
-    assert.equal(said('code_review', {}), 'Reviewing the change in Git with hermes3:8b (local)');
     assert.equal(
-      said('embed_search', { text: 'x' }),
+      await said('code_review', {}),
+      'Reviewing the change in Git with hermes3:8b (local)',
+    );
+    assert.equal(
+      await said('embed_search', { text: 'x' }),
       'Searching in a text with nomic-embed-text (local)',
     );
-    const live = said('summarize_deep', { files: ['[run](command:workbench.action.quit)'] });
+    const live = await said('summarize_deep', { files: ['[run](command:workbench.action.quit)'] });
     assert.doesNotMatch(String(live), /\]\(/);
+    const { intern } = stage.api;
+    const host = 'http://127.0.0.1:9';
+    await stage.set({ 'cloud.host': host });
+    intern.setCloudKey(host, 'a-key');
     await stage.set({ 'cloud.mode': 'primary' });
-    assert.match(String(said('summarize_deep', { text: 'x' })), /minimax-m3:cloud \(cloud\)$/);
+    assert.match(
+      String(await said('summarize_deep', { text: 'x' })),
+      /minimax-m3:cloud \(cloud\)$/,
+    );
+    // Without a key it is left alone.
+    intern.setCloudKey(host, undefined);
+    const isLeftAlone = () =>
+      intern.backends.some(({ breaker }) => breaker.state === 'misconfigured');
+    await eventually(isLeftAlone, 'the cloud to be left alone');
+    assert.match(
+      String(await said('summarize_deep', { text: 'x' })),
+      / with hermes3:8b \(local\)$/,
+    );
+    await stage.set({ 'cloud.mode': 'fallback' });
+    assert.match(
+      String(await said('summarize_deep', { text: 'x' })),
+      /hermes3:8b \(local\); when that fails, minimax-m3:cloud \(cloud\)$/,
+    );
     await stage.set({ 'cloud.mode': undefined });
     assert.deepEqual(prompts(), []);
   });

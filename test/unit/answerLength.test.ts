@@ -138,6 +138,23 @@ describe('the length of answers', () => {
       assert.equal(chatsOf(server)[0]?.body.think, 'low');
     });
 
+    it('because it is asked to, has room for that beside its answer', async () => {
+      const server = await stage().serve({ engine: new Thinker(3_000), models: defaultModels });
+      const intern = stage().hire(server, {
+        tiers: { workhorse: 'qwen3:8b', deep: 'hermes3:8b' },
+        options: { contextWindow: 8_192 },
+      });
+      const messages = [{ role: 'user' as const, content: TEXT }];
+      const converse = (tier: 'workhorse' | 'deep', think: boolean) =>
+        stage().finish(intern.converse(tier, { messages, think }));
+      const { result, calls } = await converse('workhorse', true);
+      assert.deepEqual([result.text, calls], ['It waits.', undefined]);
+      const limit = () => chatsOf(server).at(-1)?.body.options?.num_predict;
+      assert.equal(limit(), 2_048 + THINKING_ROOM);
+      await failure(converse('deep', true));
+      assert.equal(limit(), 2_048, 'one that cannot think has no thoughts to pay for');
+    });
+
     it('never gets more room than its window has', async () => {
       const models = [defineModel({ name: 'gpt-oss:20b', contextLength: 1024 })];
       const server = await stage().serve({ engine: new Thinker(10), models });

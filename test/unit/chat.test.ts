@@ -92,10 +92,23 @@ describe('a conversation that is too long', () => {
     assert.equal(chat.shorten?.(shorter, 0.1).left_out, 5);
   });
 
-  it('loses text of files only when no turn is left to lose', () => {
+  it('does not lose its latest turns to a large file, and tells of both', () => {
+    const context = [{ name: 'x', text: 'line\n'.repeat(4_000) }];
+    const shorter = shortened(0.3, { ...long, context });
+    assert.equal(shorter.first, 'Sdef');
+    const rest = shorter.context[0]?.text.length ?? 0;
+    assert.ok(rest > 4_600 && rest < 4_800, String(rest));
+    const told = chat.leftOut?.(shorter) ?? '';
+    assert.match(told, /the oldest 3 messages, and the ends of the files\.$/);
+    assertSentence(told, 'The warning');
+  });
+
+  it('loses turns before it loses text of files that are not the most of it', () => {
     const context = [{ name: 'x', text: 'line\n'.repeat(400) }];
     const both = { ...long, context };
-    assert.deepEqual(shortened(0.7, both).context, context);
+    const most = shortened(0.7, both);
+    assert.deepEqual(most.context, context);
+    assert.doesNotMatch(chat.leftOut?.(most) ?? '', /files/);
     const little = shortened(0.2, both);
     assert.equal(little.first, 'Sf');
     assert.ok((little.context[0]?.text.length ?? 0) < 700);

@@ -275,6 +275,47 @@ describe('a turn of a conversation', () => {
       assert.deepEqual(tool?.function.parameters, { type: 'object', properties: {} });
     });
 
+    it('describes one whose schema Ollama cannot parse in a way that it can', async () => {
+      const server = await stage().serve();
+      const odd = {
+        type: ['object', 'null'],
+        required: ['city', 3],
+        properties: {
+          city: { type: 'string', enum: 'Paris', description: 7 },
+          anything: true,
+          never: false,
+          when: {
+            anyOf: [{ type: 'string' }, true, { type: 'object', properties: { day: true } }],
+          },
+          list: { type: 'array', items: { type: 'object', properties: { x: true } } },
+          inner: { type: {}, properties: [], required: true, additionalProperties: false },
+        },
+      };
+      await converse(
+        stage().hire(server),
+        ask(TEXT, {
+          tools: [
+            { name: 'odd', parameters: odd },
+            { name: 'none', parameters: { properties: null } },
+          ],
+        }),
+      );
+      const [first, second] = sentTo(server).tools ?? [];
+      assert.deepEqual(first?.function.parameters, {
+        type: 'object',
+        required: ['city'],
+        properties: {
+          city: { type: 'string' },
+          anything: {},
+          never: {},
+          when: { anyOf: [{ type: 'string' }, { type: 'object', properties: { day: {} } }] },
+          list: { type: 'array', items: { type: 'object', properties: { x: {} } } },
+          inner: { additionalProperties: false },
+        },
+      });
+      assert.deepEqual(second?.function.parameters, { type: 'object', properties: {} });
+    });
+
     it('says that one has to be called, and fails when none is', async () => {
       const server = await stage().serve();
       const intern = stage().hire(server);
@@ -479,8 +520,8 @@ describe('a turn of a conversation', () => {
         description: 'words '.repeat(40),
       }));
       const big = { city: 'x'.repeat(20_000) };
-      const requests: [TurnRequest, string][] = [
-        [ask('Go.', { tools: many }), 'hermes3:8b'],
+      const requests: [TurnRequest, string, hint?: RegExp][] = [
+        [ask('Go.', { tools: many }), 'hermes3:8b', /the tools that are offered: switch some off/],
         [
           {
             messages: [
@@ -493,8 +534,10 @@ describe('a turn of a conversation', () => {
         ],
         [{ messages: [user('Go.', PNG, PNG, PNG, PNG)] }, 'gemma3:4b'],
       ];
-      for (const [request, model] of requests) {
+      for (const [request, model, hint = /Begin a new|attach less/] of requests) {
         const error = await failure(converse(tiny(server), request, { model: `local/${model}` }));
+        assert.match(error.hint, hint);
+        assert.match(error.hint, /ollamaIntern\.options\.contextWindow/);
         assert.equal(error.code, 'context_overflow', JSON.stringify(request).slice(0, 60));
       }
       assert.deepEqual(chatsOf(server), []);

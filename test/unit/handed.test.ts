@@ -218,7 +218,7 @@ describe('a job that is called in plain words', () => {
     const names = slashCommands().map(({ name }) => name);
     for (const name of Object.keys(JOBS) as JobName[]) {
       for (const { command } of cardOf(name).handed?.follow_ups ?? []) {
-        assert.ok(names.includes(command), command);
+        assert.ok(command === undefined || names.includes(command), command);
       }
     }
   });

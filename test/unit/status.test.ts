@@ -7,6 +7,7 @@ import {
   InternError,
   type Phase,
   resolveConfig,
+  routeOf,
   type RunningCall,
   type Settings,
 } from '../../src/core';
@@ -23,6 +24,7 @@ import {
   standIn,
   type StatusInput,
   statusOf,
+  whereText,
 } from '../../src/host/status';
 
 const CLOUD: Settings = { cloud: { mode: 'primary', model: 'gpt-oss:120b-cloud' } };
@@ -426,6 +428,53 @@ describe('the tooltip of the status bar', () => {
   for (const [settings, text] of places) {
     it(`says where prompts go: ${text}`, () => {
       assert.equal(promptsGo(resolveConfig(settings, {})), text);
+    });
+  }
+
+  const local = 'hermes3:8b (local)';
+  const cloud = 'gpt-oss:120b-cloud (cloud)';
+  const named: [string, Settings, Backend, string][] = [
+    ['this machine alone', {}, 'local', local],
+    ['a server of one’s own', { host: 'http://gpu-box:11434' }, 'local', local],
+    ['the cloud, and then this machine', CLOUD, 'cloud', cloud],
+    ['this machine while the cloud is paused', CLOUD, 'local', local],
+    [
+      'this machine, and then the cloud',
+      { cloud: { mode: 'fallback', model: 'gpt-oss:120b-cloud' } },
+      'local',
+      `${local}; when that fails, ${cloud}`,
+    ],
+    [
+      'the cloud, and then a server of one’s own',
+      { ...CLOUD, host: 'http://gpu-box:11434' },
+      'cloud',
+      `${cloud}; when that fails, ${local}`,
+    ],
+    [
+      'a gateway after this machine',
+      { gateway: { host: 'https://gate.example' }, fallbacks: { '*': ['gateway/big'] } },
+      'local',
+      `${local}; when that fails, big (gateway)`,
+    ],
+    [
+      'the cloud itself as the server',
+      { cloud: { mode: 'fallback' }, host: 'https://ollama.com' },
+      'local',
+      'hermes3:8b (cloud)',
+    ],
+    [
+      'a model that the server passes on',
+      { ...FALLBACK, tiers: { workhorse: 'gpt-oss:120b-cloud' } },
+      'local',
+      cloud,
+    ],
+  ];
+  for (const [what, settings, backend, text] of named) {
+    it(`names what would run and where: ${what}`, () => {
+      const config = resolveConfig(settings, {});
+      const now = routeOf(config, 'workhorse').find((target) => target.backend === backend);
+      assert.ok(now);
+      assert.equal(whereText(config, 'workhorse', now), text);
     });
   }
 });

@@ -42,6 +42,8 @@ export const chat = defineJob({
     context: z.array(z.object({ name: z.string(), text: z.string() })).default([]),
     /** How many messages were left out because they do not fit. */
     left_out: z.number().int().min(0).default(0),
+    /** Whether the files are not whole because they do not fit. */
+    files_cut: z.boolean().default(false),
   }),
   prompt({ messages, context, left_out }) {
     const files = context.map(({ name, text }) => `File: ${plainName(name)}\n${text}`);
@@ -68,22 +70,27 @@ export const chat = defineJob({
     };
   },
   parse: (answer) => ({ result: { reply: answer.trim() } }),
-  leftOut: ({ left_out }) =>
-    left_out > 0
-      ? `Left out to fit the window: the oldest ${counted(left_out, 'message')}.`
-      : 'Left out to fit the window: the ends of the files.',
+  leftOut({ left_out, files_cut }) {
+    const parts = [
+      ...(left_out > 0 ? [`the oldest ${counted(left_out, 'message')}`] : []),
+      ...(files_cut || left_out === 0 ? ['the ends of the files'] : []),
+    ];
+    return `Left out to fit the window: ${parts.join(', and ')}.`;
+  },
   show: (result) => blockText(result.reply),
   shorten(given, share) {
     const { messages, context } = given;
-    const limit = lengthOf(messages) + textLength(context);
-    const kept = withoutOldest(messages, limit * share - textLength(context));
+    const length = textLength(context);
+    const limit = (lengthOf(messages) + length) * share;
+    // A question may be about what was just said of a file, so a large one does not push that out.
+    const kept = withoutOldest(messages, Math.max(limit / 2, limit - length));
     const left_out = given.left_out + messages.length - kept.length;
-    // What is left of the room goes to the files, once there is no turn to leave out.
-    const room = Math.max(0, limit * share - lengthOf(kept));
-    const part = Math.min(1, room / Math.max(1, textLength(context)));
+    const room = Math.max(0, limit - lengthOf(kept));
+    const part = Math.min(1, room / Math.max(1, length));
     return {
       messages: kept,
       left_out,
+      files_cut: given.files_cut || part < 1,
       context: context.map(({ name, text }) => ({
         name,
         text: cutAtLine(text, Math.floor(text.length * part)),

@@ -5,6 +5,7 @@ import type { ChatMessage, Tool } from '../ollama/client';
 import type { GenerativeTier } from '../routing/tiers';
 import { defineSteps, type JobInput, type Prompt } from './job';
 import { blockText } from './markdown';
+import { isObject, mapShape, type Shape } from './shape';
 
 /** Most tokens of a turn, thoughts and calls of tools included, and how much of the window it may take. */
 export const TURN_LIMITS: Pick<Prompt, 'numPredict' | 'answerShare'> = {
@@ -104,7 +105,7 @@ export function conversation(tier: GenerativeTier) {
       const reply = await steps
         .ask({ ...prompt, think, temperature, streamed: true })
         .catch((thrown: unknown) => {
-          throw toldApart(toInternError(thrown), request.messages);
+          throw toldApart(toInternError(thrown), request);
         });
       if (isRequired && reply.tool_calls.length === 0) throw noCallError();
       const tool_calls = reply.tool_calls.map(({ id, function: called }) => ({
@@ -139,8 +140,39 @@ function wireTool({
   parameters,
 }: z.output<typeof requestSchema>['tools'][0]): Tool {
   // Without a type and properties, Ollama makes of a schema what templates cannot read.
-  const schema = { type: 'object', properties: {}, ...parameters };
+  const schema = { properties: {}, ...mapShape(parameters, withoutOddities), type: 'object' };
   return { type: 'function', function: { name, description, parameters: schema } };
+}
+
+/**
+ * A schema without what Ollama cannot parse, for which it would refuse the whole request: `true` is a schema too, but
+ * not to its parser. The tool itself still holds calls against the schema that it has.
+ */
+function withoutOddities({
+  properties,
+  anyOf,
+  required,
+  enum: choices,
+  type,
+  description,
+  ...rest
+}: Shape): Shape {
+  const isText = (value: unknown): boolean => typeof value === 'string';
+  const isTexts = Array.isArray(type) && type.every(isText);
+  return {
+    ...((isText(type) || isTexts) && { type }),
+    ...(isText(description) && { description }),
+    ...(isObject(properties) && { properties: schemasIn(properties) }),
+    ...(Array.isArray(anyOf) && { anyOf: anyOf.filter(isObject) }),
+    ...(Array.isArray(required) && { required: required.filter(isText) }),
+    ...(Array.isArray(choices) && { enum: choices }),
+    ...rest,
+  };
+}
+
+function schemasIn(properties: Shape): Shape {
+  const entries = Object.entries(properties);
+  return Object.fromEntries(entries.map(([name, one]) => [name, isObject(one) ? one : {}]));
 }
 
 /**
@@ -212,19 +244,26 @@ function addAssistant(wire: ChatMessage[], message: Extract<Message, { role: 'as
 }
 
 /** A conversation is never cut here: whoever keeps it knows better what can go. */
-function toldApart(error: InternError, messages: readonly Message[]): InternError {
+function toldApart(
+  error: InternError,
+  { messages, tools }: z.output<typeof requestSchema>,
+): InternError {
   if (error.code !== 'context_overflow') return error;
-  const length = messages.reduce((sum, { content }) => sum + content.length, 0);
-  const longest = messages.reduce((a, b) => (b.content.length > a.content.length ? b : a));
-  const isMostOfIt = longest.content.length > length / 2;
-  const what =
-    isMostOfIt && longest.role === 'tool'
+  // As JSON, so that images and the arguments of calls count.
+  const sizeOf = (value: object): number => JSON.stringify(value).length;
+  const longest = messages.reduce((a, b) => (sizeOf(b) > sizeOf(a) ? b : a));
+  const isMostOfIt = sizeOf(longest) > sizeOf(messages) / 2;
+  const areToolsMost = sizeOf(tools) > sizeOf(messages);
+  const what = areToolsMost
+    ? 'Most of it is the tools that are offered: switch some off'
+    : isMostOfIt && longest.role === 'tool'
       ? 'Most of it is what one tool returned: ask for less at once'
       : isMostOfIt && longest.role === 'user'
         ? 'Most of it is one message: attach less'
         : 'Begin a new conversation';
+  // Chat has no buttons for what its models say, so the setting is named.
   return error.with({
-    hint: `${what}, or give the tier a larger context window. Nothing was left out of it.`,
+    hint: `${what}, or give the tier a larger context window (ollamaIntern.options.contextWindow). Nothing was left out of it.`,
   });
 }
 

@@ -28,9 +28,10 @@ export interface SlashCommand {
   example: string;
 }
 
-/** What may follow an answer: another command, with what is asked of it and a label for the offer. */
+/** What may follow an answer: another command or a plain question, and a label for the offer. */
 export interface FollowUp {
-  command: string;
+  /** Absent: the request is a question in the conversation. */
+  command?: string;
   request: string;
   label: string;
 }

@@ -37,8 +37,7 @@ export const repoBrief = defineBrief({
     suits: ({ sources }) => sources.length === 0,
     needs: 'repository',
     input: (handed) => ({ sources: someSources(handed) }),
-    follow_ups: [
-      { command: 'research', request: 'Where should one begin to read?', label: 'Where to begin' },
-    ],
+    // Its files did not come along, so no command could read them again.
+    follow_ups: [{ request: 'Where should one begin to read, and why?', label: 'Where to begin' }],
   },
 });

@@ -17,12 +17,12 @@ const MAPS = ['properties', 'patternProperties', '$defs', 'definitions', 'depend
 
 const TYPES = ['object', 'array', 'string', 'number', 'integer', 'boolean', 'null'];
 
-function isObject(value: unknown): value is Shape {
+export function isObject(value: unknown): value is Shape {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A copy in which every schema of the tree went through `change`, the inner ones first. */
-function mapShape(shape: Shape, change: (shape: Shape) => Shape): Shape {
+export function mapShape(shape: Shape, change: (shape: Shape) => Shape): Shape {
   const inner = (value: unknown): unknown =>
     Array.isArray(value) ? value.map(inner) : isObject(value) ? mapShape(value, change) : value;
   const entries = Object.entries(shape).map(([key, value]): [string, unknown] => {

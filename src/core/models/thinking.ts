@@ -1,7 +1,7 @@
 import type { ChatRequest } from '../ollama/client';
 import type { ModelInfo } from './catalogue';
 
-/** Tokens for the thoughts of a model that thinks whatever it is told, beside those of its answer. */
+/** Tokens for thoughts, of a model that is asked to think or thinks whatever it is told, beside those of its answer. */
 export const THINKING_ROOM = 2048;
 
 /** It knows how much to think, and not how to think nothing. */

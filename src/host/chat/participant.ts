@@ -11,11 +11,13 @@ import {
   InternError,
   type Job,
   type JobName,
+  jobNames,
   JOBS,
   type SourcePlace,
   toInternError,
 } from '../../core';
 import { commandOf, errorText } from '../actions';
+import { LIMITS, MOST_LOG } from '../files';
 import { chooseRepository, commitStyle, currentChange, titleOf } from '../git';
 import { CHAT_PARTICIPANT, COMMANDS, MODEL_VENDOR } from '../ids';
 import { envelopeLines } from '../jobRunner';
@@ -138,6 +140,8 @@ class Prose {
   readonly #blocks = new BlockStream();
   /** As it was written. */
   text = '';
+  /** White space that is shown once something follows: at the end of an answer it is no part of it. */
+  #blank = '';
   #shown = '';
 
   constructor(private readonly stream: Stream) {}
@@ -145,7 +149,10 @@ class Prose {
   push(text: string): void {
     const more = this.text === '' ? text.trimStart() : text;
     this.text += more;
-    this.#show(this.#blocks.push(more));
+    const all = this.#blank + more;
+    const words = all.trimEnd();
+    this.#blank = all.slice(words.length);
+    this.#show(this.#blocks.push(words));
   }
 
   /** With the whole answer as it should stand there: what it has beyond the prose is added. */
@@ -189,7 +196,8 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Work> {
   const own = request.references.filter(isHandedOver);
-  const attached = await readReferences(own, signal);
+  const limits = limitsFor(request.command);
+  const attached = await readReferences(own, signal, limits);
   const before = own.length > 0 ? [] : referencesBefore(history);
   if (!request.command) return conversation(request, history, attached, before, signal);
   const prompt = withoutMarks(request.prompt, request.references);
@@ -198,10 +206,18 @@ async function prepare(
   } catch (thrown) {
     // Without anything attached it may be about what was attached before.
     const isMissing = toInternError(thrown).code === 'bad_input' && before.length > 0;
-    const again = isMissing ? await readReferences(before, signal) : undefined;
+    const again = isMissing ? await readReferences(before, signal, limits) : undefined;
     if (again?.sources.length) return called(request.command, prompt, withNote(again));
     throw withNotes(toInternError(thrown), attached.notes);
   }
+}
+
+/** Logs are longer than other files. */
+function limitsFor(command: string | undefined): typeof LIMITS {
+  const readsLogs = jobNames()
+    .map(cardOf)
+    .some(({ handed, tool }) => handed?.command.name === command && tool?.reads === 'log');
+  return readsLogs ? { ...LIMITS, bytes: MOST_LOG } : LIMITS;
 }
 
 async function conversation(
@@ -231,6 +247,14 @@ async function called(command: string, request: string, attached: Attached): Pro
   const given = { request, sources: attached.sources };
   const { job, handed } = chooseJob(command, given);
   const card = cardOf(job).handed;
+  // Without its file, a job would take the words of the request for its text. A change comes from git.
+  if (attached.nothingRead && card?.needs !== 'change') {
+    throw new InternError({
+      code: 'bad_input',
+      message: 'Nothing that is attached could be read.',
+      hint: 'Attach a text, or ask again without it.',
+    });
+  }
   const got = card?.needs ? await GET[card.needs](handed) : {};
   const { notes = [], root, ...more } = got;
   return {

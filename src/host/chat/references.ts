@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { Source, SourcePlace } from '../../core';
-import { type Doubt, type LeftOut, readingNotes } from '../files';
+import { type Doubt, type LeftOut, LIMITS, readingNotes } from '../files';
 import { readWorkspace } from '../sources';
 
 /** Where a text that was attached comes from. */
@@ -15,12 +15,17 @@ export interface Attached {
   sources: Source[];
   /** By the names of the sources; a text that is in no file has none. */
   origins: ReadonlyMap<string, Origin>;
+  /** Somebody attached something, and there is no text in any of it. */
+  nothingRead: boolean;
   /** What was left out, and why. */
   notes: string[];
 }
 
 /** What VS Code attaches to every request by itself: instructions for its own agent. */
 const INSTRUCTIONS = /^vscode\.(prompt|instructions|customizations)\./;
+
+/** What VS Code attaches because it is open. Nobody asked for it, so it may be anything. */
+const IMPLICIT = 'vscode.implicit';
 
 /** Whether a person attached it. */
 export function isHandedOver({ id }: vscode.ChatPromptReference): boolean {
@@ -34,12 +39,14 @@ export function isHandedOver({ id }: vscode.ChatPromptReference): boolean {
 export async function readReferences(
   references: readonly vscode.ChatPromptReference[],
   signal: AbortSignal,
+  limits = LIMITS,
 ): Promise<Attached> {
-  const reading = new Reading(signal);
+  const reading = new Reading(signal, limits);
   // The last one in the text of the request is the first in the list.
   for (const reference of references.toReversed()) await reading.take(reference);
   const { sources, origins } = reading;
-  return { sources, origins, notes: readingNotes(reading) };
+  const nothingRead = sources.length === 0 && references.some(({ id }) => !id.startsWith(IMPLICIT));
+  return { sources, origins, nothingRead, notes: readingNotes(reading) };
 }
 
 /** Where a place is in the files that were attached. Undefined: it names none of them. */
@@ -71,7 +78,10 @@ class Reading {
   readonly leftOut: LeftOut[] = [];
   readonly doubts: Doubt[] = [];
 
-  constructor(private readonly signal: AbortSignal) {}
+  constructor(
+    private readonly signal: AbortSignal,
+    private readonly limits: typeof LIMITS,
+  ) {}
 
   async take({ id, value }: vscode.ChatPromptReference): Promise<void> {
     if (value instanceof vscode.Uri) return this.#takeUri(value);
@@ -102,12 +112,15 @@ class Reading {
 
   /** Links are followed, but never to the outside. */
   async #takePath(uri: vscode.Uri): Promise<void> {
-    const { sources, leftOut, doubts } = await readWorkspace([uri], { signal: this.signal });
+    const { signal, limits } = this;
+    const { sources, leftOut, doubts } = await readWorkspace([uri], { signal, limits });
     this.leftOut.push(...leftOut);
     this.doubts.push(...doubts);
-    const isFile = sources.length === 1 && sources[0]?.path === uri.fsPath;
-    // Only the editor knows languages, and to ask it for those of a whole folder would open it all.
-    const document = isFile ? (openDocument(uri) ?? (await openText(uri))) : undefined;
+    const [first, ...others] = sources;
+    const isFile = others.length === 0 && first?.path === uri.fsPath;
+    // Only the editor knows languages, and to ask it for those of a whole folder would open it all, or of a log open that.
+    const mayOpen = isFile && first.text.length <= LIMITS.bytes;
+    const document = mayOpen ? (openDocument(uri) ?? (await openText(uri))) : undefined;
     for (const { name, text, path } of sources) {
       const source = { name, text, ...(document && { language: document.languageId }) };
       this.#add(source, { uri: vscode.Uri.file(path), line: 0 });
@@ -116,7 +129,7 @@ class Reading {
 
   async #takePart({ uri, range }: vscode.Location): Promise<void> {
     if (range.isEmpty) return this.#takeUri(uri);
-    const whole = new Reading(this.signal);
+    const whole = new Reading(this.signal, this.limits);
     await whole.#takeUri(uri);
     this.leftOut.push(...whole.leftOut);
     this.doubts.push(...whole.doubts);

@@ -41,6 +41,16 @@ const STRUCTS: Record<string, Record<string, FieldType>> = {
     tool_name: STRING,
     tool_call_id: STRING,
   },
+  ToolProperty: {
+    description: STRING,
+    enum: listOf('interface {}'),
+    properties: { accepts: isObject, goType: 'map[string]api.ToolProperty' },
+    anyOf: listOf('api.ToolProperty'),
+    required: {
+      accepts: (v) => Array.isArray(v) && v.every((one) => typeof one === 'string'),
+      goType: '[]string',
+    },
+  },
   GenerateRequest: {
     ...GENERATING,
     prompt: STRING,
@@ -94,6 +104,7 @@ export function decode(text: string, struct: StructName): Json {
     );
   }
   checkFields(value, struct, struct);
+  checkTools(value);
   const messages = Array.isArray(value.messages) && struct === 'ChatRequest' ? value.messages : [];
   for (const message of messages) {
     if (!isObject(message)) {
@@ -129,6 +140,29 @@ function checkFields(value: Json, struct: string, path: string): void {
     if (field === undefined || field === null || type.accepts(field)) continue;
     throw errors.wrongType(goKind(field), `${path}.${name}`, type.goType);
   }
+}
+
+function checkTools({ tools }: Json): void {
+  if (!Array.isArray(tools)) return;
+  for (const tool of tools as unknown[]) {
+    const fn = isObject(tool) && isObject(tool.function) ? tool.function : {};
+    if (!isObject(fn.parameters)) continue;
+    const { type } = fn.parameters;
+    const path = 'ChatRequest.tools.function.parameters';
+    if (Array.isArray(type)) throw errors.wrongType('array', `${path}.type`, 'string');
+    checkToolProperty(fn.parameters, path);
+  }
+}
+
+/** A property of a tool; what its `items` hold may be anything. */
+function checkToolProperty(value: unknown, path: string): void {
+  if (value === null) return;
+  if (!isObject(value)) throw errors.wrongType(goKind(value), path, 'api.ToolProperty');
+  checkFields(value, 'ToolProperty', path);
+  const properties = isObject(value.properties) ? Object.values(value.properties) : [];
+  for (const property of properties) checkToolProperty(property, `${path}.properties`);
+  const choices = Array.isArray(value.anyOf) ? (value.anyOf as unknown[]) : [];
+  for (const choice of choices) checkToolProperty(choice, `${path}.anyOf`);
 }
 
 function checkToolCalls(message: Json): void {
