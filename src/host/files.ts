@@ -30,6 +30,8 @@ export interface FilesRead {
 export interface ReadOptions {
   /** Nothing outside of these folders is read, wherever links point. */
   roots: readonly string[];
+  /** Nobody chose the paths: what is hidden or installed is passed by, as it is in folders. */
+  found?: boolean;
   /** What editors hold and did not save yet, by path. */
   unsaved?: ReadonlyMap<string, string>;
   limits?: { files: number; bytes: number };
@@ -50,7 +52,7 @@ export async function readFiles(
     options.roots.map(async (path) => ({ path, real: await realpath(path).catch(() => path) })),
   );
   const reading = new Reading(options, roots);
-  for (const path of paths) await reading.take(path, true);
+  for (const path of paths) await reading.take(path, !options.found);
   const { sources, leftOut, doubts } = reading;
   return { sources, leftOut, doubts };
 }

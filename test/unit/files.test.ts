@@ -97,6 +97,16 @@ describe('reading files', () => {
     assert.deepEqual(names(await read([join(root, '.env')])), ['.env']);
   });
 
+  it('passes by what a link hides when nobody chose it, but a search found it', async () => {
+    await put('project/.env', 'KEY=1');
+    const link = join(root, 'ABOUT.md');
+    await symlink(join(root, '.env'), link);
+    assert.deepEqual(names(await read([link])), ['ABOUT.md']);
+    const found = await read([link, join(root, 'README.md')], { found: true });
+    assert.deepEqual(names(found), ['README.md']);
+    assert.deepEqual(readingNotes(found), ['Left out (hidden or installed): ABOUT.md.']);
+  });
+
   it('says of binary, empty and missing files that they are left out', async () => {
     await put('project/picture.png', Buffer.from([0x89, 0x50, 0, 0]));
     await put('project/nothing.txt', ' \n');
