@@ -47,11 +47,11 @@ export class ReviewDiagnostics implements vscode.Disposable {
         .then(undefined, () => undefined);
       if (review !== this.#review) return;
       if (!document) continue;
-      const own = findings.filter(({ file }) => file === path);
-      this.#collection.set(
-        uri,
-        own.map((finding) => diagnosticOf(finding, document, lines.get(path))),
-      );
+      const diagnostics = findings
+        .filter(({ file }) => file === path)
+        .flatMap((finding) => diagnosticOf(finding, document, lines.get(path)) ?? []);
+      if (diagnostics.length === 0) continue;
+      this.#collection.set(uri, diagnostics);
       this.#watch(document);
     }
     this.#updateContext();
@@ -117,12 +117,14 @@ function newLines(diff: string): Map<string, Map<number, string>> {
   );
 }
 
+/** Undefined: its line is not there any more. */
 function diagnosticOf(
   { line, end_line = line, severity, category, message, suggestion }: Finding,
   document: vscode.TextDocument,
   lines: ReadonlyMap<number, string> | undefined,
-): vscode.Diagnostic {
+): vscode.Diagnostic | undefined {
   const start = placeOf(document, line - 1, lines?.get(line));
+  if (start === undefined) return undefined;
   const end = Math.min(start + end_line - line, document.lineCount - 1);
   const range = new vscode.Range(
     start,
@@ -137,16 +139,23 @@ function diagnosticOf(
   return diagnostic;
 }
 
-/** Where a line of the diff is now: a file has moved on from what is staged or committed. */
-function placeOf(document: vscode.TextDocument, wanted: number, text: string | undefined): number {
+/** Where a line of the diff is now: a file has moved on from what is staged or committed. Undefined: nowhere. */
+function placeOf(
+  document: vscode.TextDocument,
+  wanted: number,
+  text: string | undefined,
+): number | undefined {
   const last = document.lineCount - 1;
   const expected = Math.min(wanted, last);
   if (text === undefined) return expected;
+  // The mark of a file's encoding is in no document.
+  const sought = text.replace(/^\uFEFF/, '');
   const isIt = (line: number): boolean =>
-    line >= 0 && line <= last && document.lineAt(line).text === text;
-  for (let away = 0; away <= last; away++) {
+    line >= 0 && line <= last && document.lineAt(line).text === sought;
+  for (let away = 0; away <= Math.max(wanted, last); away++) {
     if (isIt(wanted - away)) return wanted - away;
     if (isIt(wanted + away)) return wanted + away;
   }
-  return expected;
+  // Git’s text is read as UTF-8, whatever the file is.
+  return text.includes('\uFFFD') ? expected : undefined;
 }

@@ -152,6 +152,53 @@ describe('changes', () => {
       await eventually(() => findings()[0]?.range.start.line === 4, 'the line');
     });
 
+    it('shows no finding at another line when its own is gone, but in the document', async () => {
+      const other = { ...FINDING, line: 2, code: 'const limit = 3;', message: 'It is high.' };
+      await start({ engine: new FixedEngine({ findings: [FINDING, other] }) });
+      await stageChange();
+      const [gone = ''] = CHANGED.match(/^const first.*\n/m) ?? [];
+      await repository.write({ 'src/calls.ts': `// one\n${CHANGED.replace(gone, '')}` });
+      await review('Staged Changes');
+      await eventually(() => findings().length > 0, 'the finding');
+      assert.deepEqual(
+        findings().map(({ message, range }) => [message.split('\n')[0], range.start.line]),
+        [['It is high.', 2]],
+      );
+      await eventually(
+        () => /src\/calls\.ts:3: The list is empty/.test(stage.answerDocument().getText()),
+        'both in the document',
+      );
+    });
+
+    it('finds the first line of a file with a mark of its encoding', async () => {
+      const first = { ...FINDING, line: 1, code: 'const calls = [1];' };
+      await start({ engine: new FixedEngine({ findings: [first] }) });
+      await repository.write({ 'src/calls.ts': `\uFEFF${CODE.replace('[]', '[1]')}` });
+      await review('Working Tree');
+      await eventually(() => findings()[0]?.range.start.line === 0, 'the finding');
+    });
+
+    it('says that it is run again on the change as it was', async () => {
+      await start({ engine: new FixedEngine({ findings: [FINDING] }) });
+      await stageChange();
+      await review('Staged Changes');
+      const said = () => /Run again on the change as it was/.test(stage.answerDocument().getText());
+      await eventually(() => findings().length > 0, 'the finding');
+      assert.ok(!said());
+      const { uri } = stage.answerDocument();
+      for (let time = 0; time < 2; time++) {
+        await vscode.commands.executeCommand(COMMANDS.retryAnswer, uri);
+        await eventually(said, 'the note');
+      }
+      assert.equal(
+        stage
+          .answerDocument()
+          .getText()
+          .match(/Run again on/g)?.length,
+        1,
+      );
+    });
+
     it('drops the findings of a file that is saved', async () => {
       await start({ engine: new FixedEngine({ findings: [FINDING] }) });
       await repository.write({ 'src/calls.ts': CHANGED });
