@@ -5,6 +5,9 @@ import { OPEN_FILE } from './actions';
 import { type FilesRead, readFiles, type ReadOptions } from './files';
 import { COMMANDS } from './ids';
 
+/** Bytes. It opens larger files, but hides them from extensions. */
+const MOST_OF_EDITOR = 50 * 1024 * 1024;
+
 /** Text that a job works on, and where it comes from. */
 export interface Source {
   document: vscode.TextDocument;
@@ -127,13 +130,19 @@ async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument>
   try {
     return await vscode.workspace.openTextDocument(uri);
   } catch (cause) {
-    const exists = await vscode.workspace.fs.stat(uri).then(
-      () => true,
-      () => false,
-    );
-    if (exists) throw notText(name, cause);
-    throw cannotRead(name, cause);
+    const found = await vscode.workspace.fs.stat(uri).then(undefined, () => undefined);
+    if (!found) throw cannotRead(name, cause);
+    throw found.size > MOST_OF_EDITOR ? tooLarge(name, cause) : notText(name, cause);
   }
+}
+
+function tooLarge(name: string, cause: unknown): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${name} is too large: the editor hands on no text above 50 MB.`,
+    hint: 'Triage Log File reads a log of any size. Of another file, save a part on its own.',
+    cause,
+  });
 }
 
 export function cannotRead(name: string, cause: unknown): InternError {
