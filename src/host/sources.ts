@@ -113,16 +113,21 @@ export function fileUri(clicked?: vscode.Uri): vscode.Uri {
 /** Files and folders of the workspace as text, as editors hold it, saved or not. */
 export function readWorkspace(
   uris: readonly vscode.Uri[],
-  options: Omit<ReadOptions, 'roots' | 'unsaved'>,
+  options: Omit<ReadOptions, 'roots' | 'names' | 'unsaved'>,
 ): Promise<FilesRead> {
   const inFiles = ({ scheme }: vscode.Uri): boolean => scheme === 'file';
-  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri).filter(inFiles);
+  const roots = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => inFiles(uri));
   const unsaved = vscode.workspace.textDocuments
     .filter(({ isDirty, uri }) => isDirty && inFiles(uri))
     .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
   return readFiles(
     uris.filter(inFiles).map(({ fsPath }) => fsPath),
-    { ...options, roots: roots.map(({ fsPath }) => fsPath), unsaved: new Map(unsaved) },
+    {
+      ...options,
+      roots: roots.map(({ uri }) => uri.fsPath),
+      names: roots.map(({ name }) => name),
+      unsaved: new Map(unsaved),
+    },
   );
 }
 

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  distinctNames,
   type FilesRead,
   isInside,
   readEnd,
@@ -45,6 +46,27 @@ describe('reading files', () => {
     await mkdir(join(scratch, 'other'));
     const found = await read([root], { roots: [root, join(scratch, 'other')] });
     assert.deepEqual(names(found), ['project/README.md', 'project/src/a.ts']);
+  });
+
+  it('tells folders of one name apart in a workspace that has several', async () => {
+    const roots = ['api/src', 'web/src', 'docs'].map((name) => join(scratch, name));
+    for (const path of roots) {
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, 'index.ts'), `// ${path}\n`);
+    }
+    const found = await read(roots, { roots });
+    assert.deepEqual(names(found), ['api/src/index.ts', 'web/src/index.ts', 'docs/index.ts']);
+    const called = await read(roots, { roots, names: ['api', 'web', 'docs'] });
+    assert.deepEqual(names(called), ['api/index.ts', 'web/index.ts', 'docs/index.ts']);
+  });
+
+  it('takes as much of the paths of folders as tells them apart', () => {
+    const named = (...paths: string[]) =>
+      distinctNames(paths.map((path) => ({ name: 'src', path })));
+    assert.deepEqual(named('/a/src'), ['src']);
+    assert.deepEqual(named('/a/x/src', '/b/x/src', '/c/y/src'), ['a/x/src', 'b/x/src', 'y/src']);
+    assert.deepEqual(named('c:\\a\\src', 'd:\\a\\src'), ['c:/a/src', 'd:/a/src']);
+    assert.deepEqual(named('/src', '/a/src'), ['/src', 'a/src']);
   });
 
   it('reads a file once, however often it was chosen', async () => {
