@@ -51,7 +51,7 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
     });
   }
   const { document } = editor;
-  const name = baseName(document.uri);
+  const name = nameOf(document.uri);
   const ranges = selectedRanges(editor);
   const [first, ...others] = ranges
     .map((range) => ({ range, text: document.getText(range) }))
@@ -76,7 +76,7 @@ export function selectedRanges({ selections }: vscode.TextEditor): vscode.Select
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
 export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   const uri = fileUri(clicked);
-  const name = baseName(uri);
+  const name = nameOf(uri);
   const document = await open(uri, name);
   const text = document.getText();
   if (text.includes('\0')) throw notText(name);
@@ -194,6 +194,13 @@ export function outputEditor(): vscode.TextEditor | undefined {
   return vscode.window.visibleTextEditors.find(
     ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
   );
+}
+
+/** `main.ts`; of a notebook only a cell is read: `plan.ipynb, cell 3`. */
+function nameOf(uri: vscode.Uri): string {
+  const cells = vscode.workspace.notebookDocuments.flatMap((notebook) => notebook.getCells());
+  const cell = cells.find(({ document }) => document.uri.toString() === uri.toString());
+  return cell ? `${baseName(uri)}, cell ${cell.index + 1}` : baseName(uri);
 }
 
 export function baseName(uri: vscode.Uri): string {
