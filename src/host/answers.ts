@@ -27,6 +27,8 @@ interface AnswerFrame {
   task: string;
   /** What a person should know about the input, under the answer. */
   notes?: readonly string[];
+  /** A note more when it is run again: on what was read the first time. */
+  again?: string;
 }
 
 /** One job and its answer. */
@@ -148,6 +150,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   async retry(uri: vscode.Uri | undefined, how: Pick<Answer, 'model'> = {}): Promise<void> {
     const answer = uri && this.#answers.get(uri.toString());
     if (!answer || answer.running) return;
+    const { again, ...request } = answer.request;
+    if (again) answer.request = { ...request, notes: [...(request.notes ?? []), again] };
     Object.assign(answer, how, { batch: undefined });
     await this.#run(uri, answer, Promise.resolve());
   }

@@ -107,8 +107,7 @@ async function deleteOlder(store: ArtifactStore): Promise<void> {
     validateInput: (text) => (isDays(text) ? undefined : 'A whole number of days.'),
   });
   if (typed === undefined || !isDays(typed)) return;
-  const olderThanDays = Number(typed);
-  const { matched, bytes } = await store.prune({ olderThanDays, dryRun: true });
+  const { matched, bytes } = await store.prune({ olderThanDays: Number(typed), dryRun: true });
   if (matched.length === 0) {
     void vscode.window.showInformationMessage(`No artifact is older than ${typed} days.`);
     return;
@@ -122,7 +121,8 @@ async function deleteOlder(store: ArtifactStore): Promise<void> {
     confirm,
   );
   if (chosen !== confirm) return;
-  const { deleted } = await store.prune({ olderThanDays, dryRun: false });
+  // No other ones: some may have grown old enough, or have come, since they were named.
+  const deleted = await store.delete(matched);
   void vscode.window.showInformationMessage(`Deleted ${counted(deleted, 'artifact')}.`);
 }
 

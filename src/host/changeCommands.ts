@@ -58,6 +58,7 @@ async function reviewChange(
     progress: `Reviewing ${name}`,
     task: 'Review',
     notes: change.notes,
+    again: 'Run again on the change as it was the first time.',
     onResult: ({ findings }) => void review.show(change, findings),
   });
 }

@@ -34,7 +34,15 @@ const EDITOR: Record<string, () => unknown> = {
   terminalCount: () => vscode.window.terminals.length,
   gitOpenRepositoryCount: openRepositoryCount,
   isWorkspaceTrusted: () => vscode.workspace.isTrusted,
+  virtualWorkspace: virtualScheme,
 };
+
+/** Empty: there is a folder on a disk, here or on a remote machine, or none at all. */
+function virtualScheme(): string {
+  const schemes = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.scheme);
+  const isVirtual = schemes.every((scheme) => scheme !== 'file' && scheme !== 'vscode-remote');
+  return isVirtual ? (schemes[0] ?? '') : '';
+}
 
 function isWritable(uri: vscode.Uri): boolean {
   return vscode.workspace.fs.isWritableFileSystem(uri.scheme) === true;

@@ -119,12 +119,15 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
   }
 
   async #accept(uri: vscode.Uri, draft: Draft): Promise<boolean> {
-    const document = await vscode.workspace.openTextDocument(draft.original);
-    const range = this.#place(document, draft);
+    // It may have been deleted or renamed meanwhile.
+    const document = await vscode.workspace
+      .openTextDocument(draft.original)
+      .then(undefined, () => undefined);
+    const range = document && this.#place(document, draft);
     if (!range) {
       const copy = 'Copy Draft';
       const chosen = await vscode.window.showErrorMessage(
-        `${plain(baseName(draft.original))} has changed where the draft belongs. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
+        `${plain(baseName(draft.original))} ${document ? 'has changed where the draft belongs' : 'cannot be read any more'}. Nothing was written. Run the command again, or copy the draft and paste it yourself.`,
         copy,
       );
       if (chosen === copy) await vscode.env.clipboard.writeText(draft.text);

@@ -30,6 +30,10 @@ export interface FilesRead {
 export interface ReadOptions {
   /** Nothing outside of these folders is read, wherever links point. */
   roots: readonly string[];
+  /** What they are called, in their order. Default: as the last part of their paths. */
+  names?: readonly string[];
+  /** Nobody chose the paths: what is hidden or installed is passed by, as it is in folders. */
+  found?: boolean;
   /** What editors hold and did not save yet, by path. */
   unsaved?: ReadonlyMap<string, string>;
   limits?: { files: number; bytes: number };
@@ -46,17 +50,27 @@ export async function readFiles(
   paths: readonly string[],
   options: ReadOptions,
 ): Promise<FilesRead> {
+  const named = options.roots.map((path, at) => ({
+    path,
+    name: options.names?.[at] ?? basename(path),
+  }));
+  const names = distinctNames(named);
   const roots = await Promise.all(
-    options.roots.map(async (path) => ({ path, real: await realpath(path).catch(() => path) })),
+    options.roots.map(async (path, at) => ({
+      path,
+      name: names[at] ?? path,
+      real: await realpath(path).catch(() => path),
+    })),
   );
   const reading = new Reading(options, roots);
-  for (const path of paths) await reading.take(path, true);
+  for (const path of paths) await reading.take(path, !options.found);
   const { sources, leftOut, doubts } = reading;
   return { sources, leftOut, doubts };
 }
 
 interface Root {
   path: string;
+  name: string;
   /** Without links. */
   real: string;
 }
@@ -138,8 +152,20 @@ class Reading {
     const root = this.roots.find((one) => isInside(path, one.path));
     if (!root) return basename(path);
     const inner = relative(root.path, path).split(sep).join('/');
-    return this.roots.length > 1 ? `${basename(root.path)}/${inner}` : inner || basename(path);
+    return this.roots.length > 1 ? `${root.name}/${inner}` : inner || basename(path);
   }
+}
+
+/** The names of folders; where some share one, each has instead as much of the end of its path as tells them apart. */
+export function distinctNames(folders: readonly { name: string; path: string }[]): string[] {
+  return folders.map(({ name, path }) => {
+    const same = folders.filter((one) => one.name === name && one.path !== path);
+    if (same.length === 0) return name;
+    const parts = path.split(/[\\/]/).filter(Boolean);
+    const ends = parts.map((_part, at) => parts.slice(-1 - at).join('/'));
+    const others = same.map((one) => `/${one.path.split(/[\\/]/).filter(Boolean).join('/')}`);
+    return ends.find((end) => !others.some((other) => other.endsWith(`/${end}`))) ?? path;
+  });
 }
 
 /** Whether a path is a folder or lies below it. */

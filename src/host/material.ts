@@ -2,11 +2,11 @@ import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { InternError } from '../core';
 import { OPEN_FOLDER } from './actions';
-import { type Decoded, type Doubt, readingNotes, textOf } from './files';
+import { type FilesRead, LIMITS, readingNotes, textOf } from './files';
 import { chooseChange, chooseRepository, titleOf } from './git';
 import { plain } from './plain';
 import { pickRepositoryFiles } from './repositoryFiles';
-import { baseName, fileSource, selectedSource } from './sources';
+import { baseName, fileSource, readWorkspace, selectedSource } from './sources';
 
 /** What a brief is written from. */
 export interface Material<I> {
@@ -26,7 +26,7 @@ interface NamedText {
 }
 
 const MOST_FOUND = 20_000;
-/** Of one file. */
+/** Of one file that is not on the disk. */
 const MOST_BYTES = 1024 * 1024;
 /** Characters, of one file and of all. */
 const MOST_OF_FILE = 12_000;
@@ -99,19 +99,15 @@ export async function repositoryMaterial(): Promise<
   );
   const byPath = new Map(found.map((uri) => [posix.relative(folder.uri.path, uri.path), uri]));
   const { picked } = pickRepositoryFiles([...byPath.keys()]);
+  const read = await readFound(folder, picked, byPath);
   const sources: NamedText[] = [];
   const cut: string[] = [];
-  const doubts: Doubt[] = [];
   let left = MOST_OF_ALL;
-  for (const path of picked) {
-    const uri = byPath.get(path);
-    const read = uri && left > 0 ? await decoded(uri) : undefined;
-    const text = read?.text;
-    if (!text?.trim()) continue;
-    if (read?.doubt) doubts.push({ name: path, reason: read.doubt });
+  for (const { name, text } of read.sources) {
+    if (left === 0) break;
     const most = Math.min(MOST_OF_FILE, left);
-    if (text.length > most) cut.push(path);
-    sources.push({ name: path, text: text.slice(0, most) });
+    if (text.length > most) cut.push(name);
+    sources.push({ name, text: text.slice(0, most) });
     left -= Math.min(text.length, most);
   }
   if (sources.length === 0) {
@@ -131,7 +127,7 @@ export async function repositoryMaterial(): Promise<
     notes: [
       `Files that were read: ${sources.length}; files that were not: ${more}${others}.`,
       ...(cut.length > 0 ? [`Only the start was read of: ${cut.join(', ')}.`] : []),
-      ...readingNotes({ leftOut: [], doubts }),
+      ...readingNotes(read),
     ],
   };
 }
@@ -149,12 +145,43 @@ async function chooseFolder(): Promise<vscode.WorkspaceFolder | undefined> {
   return folders.length === 1 ? folders[0] : vscode.window.showWorkspaceFolderPick();
 }
 
-/** Undefined for what is no text, or too large to be written by hand. */
-async function decoded(uri: vscode.Uri): Promise<Decoded | undefined> {
-  try {
-    if ((await vscode.workspace.fs.stat(uri)).size > MOST_BYTES) return undefined;
-    return textOf(Buffer.from(await vscode.workspace.fs.readFile(uri)));
-  } catch {
-    return undefined;
+/** The search follows links wherever they point: what it found is read only inside of the workspace. */
+async function readFound(
+  { uri: { scheme } }: vscode.WorkspaceFolder,
+  paths: readonly string[],
+  uris: ReadonlyMap<string, vscode.Uri>,
+): Promise<FilesRead> {
+  const found = paths.flatMap((name) => {
+    const uri = uris.get(name);
+    return uri ? [{ name, uri }] : [];
+  });
+  if (scheme !== 'file') return readElsewhere(found);
+  const names = new Map(found.map(({ name, uri }) => [uri.fsPath, name]));
+  const { sources, ...rest } = await readWorkspace(
+    found.map(({ uri }) => uri),
+    { found: true, limits: { ...LIMITS, files: found.length } },
+  );
+  // Here they are named from their own folder, also where the workspace has several.
+  return {
+    ...rest,
+    sources: sources.map((one) => ({ ...one, name: names.get(one.path) ?? one.name })),
+  };
+}
+
+/** From a file system that is not the disk's. What is no text, or too large to be written by hand, is passed over. */
+async function readElsewhere(found: { name: string; uri: vscode.Uri }[]): Promise<FilesRead> {
+  const read: FilesRead = { sources: [], leftOut: [], doubts: [] };
+  const { fs } = vscode.workspace;
+  for (const { name, uri } of found) {
+    try {
+      if ((await fs.stat(uri)).size > MOST_BYTES) continue;
+      const decoded = textOf(Buffer.from(await fs.readFile(uri)));
+      if (!decoded?.text.trim()) continue;
+      read.sources.push({ name, text: decoded.text, path: uri.path });
+      if (decoded.doubt) read.doubts.push({ name, reason: decoded.doubt });
+    } catch {
+      read.leftOut.push({ name, reason: 'could not be read' });
+    }
   }
+  return read;
 }

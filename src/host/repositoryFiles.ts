@@ -32,7 +32,10 @@ const TESTS = /(^|\/)(tests?|__tests__|spec|fixtures|examples?|vendor|third_part
 export function pickRepositoryFiles(paths: readonly string[], most = MOST_FILES): RepositoryFiles {
   const ranked = paths.flatMap((path) => {
     const kind = KINDS.findIndex((is) => is(path, posix.basename(path)));
-    return kind === -1 || TESTS.test(path) ? [] : [{ path, kind, depth: path.split('/').length }];
+    const isHidden = posix.basename(path).startsWith('.');
+    return kind === -1 || isHidden || TESTS.test(path)
+      ? []
+      : [{ path, kind, depth: path.split('/').length }];
   });
   ranked.sort((a, b) => a.kind - b.kind || a.depth - b.depth || (a.path < b.path ? -1 : 1));
   const picked = ranked.slice(0, most).map(({ path }) => path);

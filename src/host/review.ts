@@ -14,10 +14,18 @@ const SEVERITIES: Record<Finding['severity'], vscode.DiagnosticSeverity> = {
   info: vscode.DiagnosticSeverity.Information,
 };
 
+interface Watched extends vscode.Disposable {
+  uri: vscode.Uri;
+  /** Drops the findings unless the file is as it was. */
+  dropIfOther(): Promise<void>;
+}
+
 /** The findings of the latest review, at their lines. Those of a file go as soon as it changes on the disk. */
 export class ReviewDiagnostics implements vscode.Disposable {
   readonly #collection = vscode.languages.createDiagnosticCollection('ollama-intern');
-  readonly #watchers = new Map<string, vscode.Disposable>();
+  /** By the files that have findings. */
+  readonly #watchers = new Map<string, Watched>();
+  #folders: vscode.Disposable | undefined;
   /** Counts the reviews: one that is overtaken shows nothing. */
   #review = 0;
 
@@ -47,13 +55,14 @@ export class ReviewDiagnostics implements vscode.Disposable {
         .then(undefined, () => undefined);
       if (review !== this.#review) return;
       if (!document) continue;
-      const own = findings.filter(({ file }) => file === path);
-      this.#collection.set(
-        uri,
-        own.map((finding) => diagnosticOf(finding, document, lines.get(path))),
-      );
+      const diagnostics = findings
+        .filter(({ file }) => file === path)
+        .flatMap((finding) => diagnosticOf(finding, document, lines.get(path)) ?? []);
+      if (diagnostics.length === 0) continue;
+      this.#collection.set(uri, diagnostics);
       this.#watch(document);
     }
+    if (this.#watchers.size > 0) this.#folders = this.#watchFolders(rootUri);
     this.#updateContext();
   }
 
@@ -64,30 +73,55 @@ export class ReviewDiagnostics implements vscode.Disposable {
     const reviewed = document.getText();
     const folder = vscode.Uri.joinPath(uri, '..');
     const watcher = new Disposer();
-    this.#watchers.set(key, watcher);
     const files = watcher.own(
       vscode.workspace.createFileSystemWatcher(new vscode.RelativePattern(folder, '*')),
     );
-    const drop = (changed: vscode.Uri): void => {
-      if (changed.toString() !== key) return;
-      this.#collection.delete(uri);
-      this.#watchers.delete(key);
-      watcher.dispose();
-      this.#updateContext();
-    };
     // A change from just before the review is reported late, and is no change since.
-    const dropIfOther = async (changed: vscode.Uri): Promise<void> => {
-      if (changed.toString() !== key) return;
+    const dropIfOther = async (): Promise<void> => {
       const bytes = await vscode.workspace.fs.readFile(uri).then(undefined, () => undefined);
-      if (!bytes || new TextDecoder().decode(bytes) !== reviewed) drop(changed);
+      const isOther = !bytes || new TextDecoder().decode(bytes) !== reviewed;
+      if (isOther && this.#watchers.get(key) === watched) this.#drop(key);
     };
-    watcher.own(files.onDidChange((changed) => void dropIfOther(changed)));
-    watcher.own(files.onDidDelete(drop));
+    const watched = { uri, dropIfOther, dispose: () => watcher.dispose() };
+    this.#watchers.set(key, watched);
+    const isIt = (changed: vscode.Uri): boolean => changed.toString() === key;
+    watcher.own(files.onDidChange((changed) => void (isIt(changed) && dropIfOther())));
+    watcher.own(files.onDidDelete((gone) => isIt(gone) && this.#drop(key)));
     // Sooner than the watcher, which collects changes for a while.
-    watcher.own(vscode.workspace.onDidSaveTextDocument((document) => drop(document.uri)));
+    watcher.own(
+      vscode.workspace.onDidSaveTextDocument((saved) => isIt(saved.uri) && this.#drop(key)),
+    );
+  }
+
+  /** Of a folder that is deleted the editor tells only itself, and nothing of what was in it. */
+  #watchFolders(root: vscode.Uri): vscode.Disposable {
+    const pattern = new vscode.RelativePattern(root, '**');
+    const watcher = new Disposer();
+    const folders = watcher.own(vscode.workspace.createFileSystemWatcher(pattern, true, true));
+    watcher.own(
+      folders.onDidDelete((gone) => {
+        const above = `${gone.toString()}/`;
+        for (const [key, watched] of this.#watchers) {
+          if (key.startsWith(above)) void watched.dropIfOther();
+        }
+      }),
+    );
+    return watcher;
+  }
+
+  #drop(key: string): void {
+    const watched = this.#watchers.get(key);
+    if (!watched) return;
+    this.#collection.delete(watched.uri);
+    this.#watchers.delete(key);
+    watched.dispose();
+    if (this.#watchers.size === 0) this.#forget();
+    this.#updateContext();
   }
 
   #forget(): void {
+    this.#folders?.dispose();
+    this.#folders = undefined;
     for (const watcher of this.#watchers.values()) watcher.dispose();
     this.#watchers.clear();
   }
@@ -117,12 +151,14 @@ function newLines(diff: string): Map<string, Map<number, string>> {
   );
 }
 
+/** Undefined: its line is not there any more. */
 function diagnosticOf(
   { line, end_line = line, severity, category, message, suggestion }: Finding,
   document: vscode.TextDocument,
   lines: ReadonlyMap<number, string> | undefined,
-): vscode.Diagnostic {
+): vscode.Diagnostic | undefined {
   const start = placeOf(document, line - 1, lines?.get(line));
+  if (start === undefined) return undefined;
   const end = Math.min(start + end_line - line, document.lineCount - 1);
   const range = new vscode.Range(
     start,
@@ -137,16 +173,23 @@ function diagnosticOf(
   return diagnostic;
 }
 
-/** Where a line of the diff is now: a file has moved on from what is staged or committed. */
-function placeOf(document: vscode.TextDocument, wanted: number, text: string | undefined): number {
+/** Where a line of the diff is now: a file has moved on from what is staged or committed. Undefined: nowhere. */
+function placeOf(
+  document: vscode.TextDocument,
+  wanted: number,
+  text: string | undefined,
+): number | undefined {
   const last = document.lineCount - 1;
   const expected = Math.min(wanted, last);
   if (text === undefined) return expected;
+  // The mark of a file's encoding is in no document.
+  const sought = text.replace(/^\uFEFF/, '');
   const isIt = (line: number): boolean =>
-    line >= 0 && line <= last && document.lineAt(line).text === text;
-  for (let away = 0; away <= last; away++) {
+    line >= 0 && line <= last && document.lineAt(line).text === sought;
+  for (let away = 0; away <= Math.max(wanted, last); away++) {
     if (isIt(wanted - away)) return wanted - away;
     if (isIt(wanted + away)) return wanted + away;
   }
-  return expected;
+  // Git’s text is read as UTF-8, whatever the file is.
+  return text.includes('\uFFFD') ? expected : undefined;
 }

@@ -5,6 +5,9 @@ import { OPEN_FILE } from './actions';
 import { type FilesRead, readFiles, type ReadOptions } from './files';
 import { COMMANDS } from './ids';
 
+/** Bytes. It opens larger files, but hides them from extensions. */
+const MOST_OF_EDITOR = 50 * 1024 * 1024;
+
 /** Text that a job works on, and where it comes from. */
 export interface Source {
   document: vscode.TextDocument;
@@ -48,7 +51,7 @@ export function selectedSources(actions: ErrorAction[]): [SelectedSource, ...Sel
     });
   }
   const { document } = editor;
-  const name = baseName(document.uri);
+  const name = nameOf(document.uri);
   const ranges = selectedRanges(editor);
   const [first, ...others] = ranges
     .map((range) => ({ range, text: document.getText(range) }))
@@ -73,7 +76,7 @@ export function selectedRanges({ selections }: vscode.TextEditor): vscode.Select
 /** A whole file: the one that was clicked, or the one in the active editor, saved or not. */
 export async function fileSource(clicked?: vscode.Uri): Promise<Source> {
   const uri = fileUri(clicked);
-  const name = baseName(uri);
+  const name = nameOf(uri);
   const document = await open(uri, name);
   const text = document.getText();
   if (text.includes('\0')) throw notText(name);
@@ -110,16 +113,21 @@ export function fileUri(clicked?: vscode.Uri): vscode.Uri {
 /** Files and folders of the workspace as text, as editors hold it, saved or not. */
 export function readWorkspace(
   uris: readonly vscode.Uri[],
-  options: Omit<ReadOptions, 'roots' | 'unsaved'>,
+  options: Omit<ReadOptions, 'roots' | 'names' | 'unsaved'>,
 ): Promise<FilesRead> {
   const inFiles = ({ scheme }: vscode.Uri): boolean => scheme === 'file';
-  const roots = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri).filter(inFiles);
+  const roots = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => inFiles(uri));
   const unsaved = vscode.workspace.textDocuments
     .filter(({ isDirty, uri }) => isDirty && inFiles(uri))
     .map((document): [string, string] => [document.uri.fsPath, document.getText()]);
   return readFiles(
     uris.filter(inFiles).map(({ fsPath }) => fsPath),
-    { ...options, roots: roots.map(({ fsPath }) => fsPath), unsaved: new Map(unsaved) },
+    {
+      ...options,
+      roots: roots.map(({ uri }) => uri.fsPath),
+      names: roots.map(({ name }) => name),
+      unsaved: new Map(unsaved),
+    },
   );
 }
 
@@ -127,13 +135,19 @@ async function open(uri: vscode.Uri, name: string): Promise<vscode.TextDocument>
   try {
     return await vscode.workspace.openTextDocument(uri);
   } catch (cause) {
-    const exists = await vscode.workspace.fs.stat(uri).then(
-      () => true,
-      () => false,
-    );
-    if (exists) throw notText(name, cause);
-    throw cannotRead(name, cause);
+    const found = await vscode.workspace.fs.stat(uri).then(undefined, () => undefined);
+    if (!found) throw cannotRead(name, cause);
+    throw found.size > MOST_OF_EDITOR ? tooLarge(name, cause) : notText(name, cause);
   }
+}
+
+function tooLarge(name: string, cause: unknown): InternError {
+  return new InternError({
+    code: 'bad_input',
+    message: `${name} is too large: the editor hands on no text above 50 MB.`,
+    hint: 'Triage Log File reads a log of any size. Of another file, save a part on its own.',
+    cause,
+  });
 }
 
 export function cannotRead(name: string, cause: unknown): InternError {
@@ -180,6 +194,13 @@ export function outputEditor(): vscode.TextEditor | undefined {
   return vscode.window.visibleTextEditors.find(
     ({ document, viewColumn }) => document.uri.scheme === 'output' && viewColumn === undefined,
   );
+}
+
+/** `main.ts`; of a notebook only a cell is read: `plan.ipynb, cell 3`. */
+function nameOf(uri: vscode.Uri): string {
+  const cells = vscode.workspace.notebookDocuments.flatMap((notebook) => notebook.getCells());
+  const cell = cells.find(({ document }) => document.uri.toString() === uri.toString());
+  return cell ? `${baseName(uri)}, cell ${cell.index + 1}` : baseName(uri);
 }
 
 export function baseName(uri: vscode.Uri): string {

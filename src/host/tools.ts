@@ -15,7 +15,7 @@ import {
   toInternError,
 } from '../core';
 import { errorText } from './actions';
-import { LIMITS, MOST_LOG, readingNotes, someNames } from './files';
+import { distinctNames, LIMITS, MOST_LOG, readingNotes, someNames } from './files';
 import { chooseRepository, currentChange, titleOf } from './git';
 import { TOOL_PREFIX } from './ids';
 import { envelopeLines } from './jobRunner';
@@ -135,9 +135,10 @@ export class Tool implements vscode.LanguageModelTool<Given> {
 async function uriOf(path: string): Promise<vscode.Uri> {
   if (isAbsolute(path)) return vscode.Uri.file(path);
   const folders = vscode.workspace.workspaceFolders ?? [];
-  const [inner] = folders.flatMap(({ name, uri }) =>
-    folders.length > 1 && path.startsWith(`${name}/`)
-      ? vscode.Uri.joinPath(uri, path.slice(name.length + 1))
+  const names = distinctNames(folders.map(({ name, uri }) => ({ name, path: uri.path })));
+  const [inner] = folders.flatMap(({ uri }, at) =>
+    folders.length > 1 && path.startsWith(`${names[at]}/`)
+      ? vscode.Uri.joinPath(uri, path.slice(`${names[at]}/`.length))
       : [],
   );
   if (inner) return inner;

@@ -109,6 +109,26 @@ describe('Open Artifact', () => {
     assert.equal(stage.shown.at(-1)?.text, 'Deleted 1 artifact.');
   });
 
+  it('deletes none that was kept while it asked', async () => {
+    const named = await write('The first outage', 100);
+    stage.typed = '30';
+    let since: Awaited<ReturnType<typeof write>> | undefined;
+    const window = vscode.window as unknown as Record<string, unknown>;
+    const original = window['showWarningMessage'];
+    window['showWarningMessage'] = async (...[, , confirm]: unknown[]) => {
+      since = await write('The second outage', 60);
+      return confirm;
+    };
+    try {
+      await run('Delete Older Artifacts…');
+    } finally {
+      window['showWarningMessage'] = original;
+    }
+    assert.ok(since && existsSync(since.json_path));
+    assert.ok(!existsSync(named.json_path));
+    assert.equal(stage.shown.at(-1)?.text, 'Deleted 1 artifact.');
+  });
+
   it('says when none is so old', async () => {
     await write('The outage');
     stage.typed = '30';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { COMMANDS, CONTEXTS } from '../../src/host/ids';
@@ -29,7 +29,7 @@ describe('briefs', () => {
     undo();
     undo = () => undefined;
     await stage.set({ artifactFolder: undefined });
-    for (const name of ['README.md', 'node_modules']) {
+    for (const name of ['README.md', 'package.json', 'docs', 'node_modules']) {
       rmSync(join(workspace, name), { recursive: true, force: true });
     }
     await stage.dispose();
@@ -93,6 +93,24 @@ describe('briefs', () => {
     assert.doesNotMatch(prompts(), /somebody else/);
     assert.match(document.getText(), /Files that were read: 1; files that were not: \d+\./);
     assert.equal(await toolOf(), 'repo_brief');
+  });
+
+  it('of a repository never follow links out of the workspace, and say what they left out', async () => {
+    const outside = join(stage.folder, 'notes');
+    mkdirSync(outside);
+    writeFileSync(join(stage.folder, 'credentials'), 'the key of the house\n');
+    writeFileSync(join(outside, 'diary.md'), 'the diary of the house\n');
+    writeFileSync(join(workspace, 'package.json'), '{ "name": "queue" }\n');
+    symlinkSync(join(stage.folder, 'credentials'), join(workspace, 'README.md'));
+    symlinkSync(outside, join(workspace, 'docs'));
+    await run(COMMANDS.repositoryBrief);
+    const text = (await answered()).getText();
+    assert.match(prompts(), /queue/);
+    assert.doesNotMatch(prompts(), /of the house/);
+    assert.match(text, /Left out \(outside of the workspace\): README\.md, docs\/diary\.md\./);
+    await run(COMMANDS.repositoryPack);
+    assert.equal(artifacts('repo').length, 2);
+    assert.doesNotMatch(prompts(), /of the house/);
   });
 
   it('of a folder without sources say what is missing', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { COMMANDS } from '../../src/host/ids';
@@ -24,9 +25,13 @@ describe('changes', () => {
   let repository: TestRepository;
   let undo: () => void = () => undefined;
 
-  async function start(options: OllamaOptions = {}): Promise<void> {
+  /** Of the repository. */
+  let folder: string;
+
+  async function start(options: OllamaOptions = {}, where?: string): Promise<void> {
     stage = await Stage.open(options);
-    repository = await TestRepository.open(stage.folder, { 'src/calls.ts': CODE });
+    folder = where ?? stage.folder;
+    repository = await TestRepository.open(folder, { 'src/calls.ts': CODE });
     await vscode.window.showTextDocument(fileUri());
   }
 
@@ -39,7 +44,7 @@ describe('changes', () => {
     await stage.dispose();
   });
 
-  const fileUri = () => vscode.Uri.file(join(stage.folder, 'src/calls.ts'));
+  const fileUri = () => vscode.Uri.file(join(folder, 'src/calls.ts'));
   const run = (command: string, ...choices: (string | RegExp)[]) => {
     undo();
     undo = choosing(choices);
@@ -152,6 +157,53 @@ describe('changes', () => {
       await eventually(() => findings()[0]?.range.start.line === 4, 'the line');
     });
 
+    it('shows no finding at another line when its own is gone, but in the document', async () => {
+      const other = { ...FINDING, line: 2, code: 'const limit = 3;', message: 'It is high.' };
+      await start({ engine: new FixedEngine({ findings: [FINDING, other] }) });
+      await stageChange();
+      const [gone = ''] = CHANGED.match(/^const first.*\n/m) ?? [];
+      await repository.write({ 'src/calls.ts': `// one\n${CHANGED.replace(gone, '')}` });
+      await review('Staged Changes');
+      await eventually(() => findings().length > 0, 'the finding');
+      assert.deepEqual(
+        findings().map(({ message, range }) => [message.split('\n')[0], range.start.line]),
+        [['It is high.', 2]],
+      );
+      await eventually(
+        () => /src\/calls\.ts:3: The list is empty/.test(stage.answerDocument().getText()),
+        'both in the document',
+      );
+    });
+
+    it('finds the first line of a file with a mark of its encoding', async () => {
+      const first = { ...FINDING, line: 1, code: 'const calls = [1];' };
+      await start({ engine: new FixedEngine({ findings: [first] }) });
+      await repository.write({ 'src/calls.ts': `\uFEFF${CODE.replace('[]', '[1]')}` });
+      await review('Working Tree');
+      await eventually(() => findings()[0]?.range.start.line === 0, 'the finding');
+    });
+
+    it('says that it is run again on the change as it was', async () => {
+      await start({ engine: new FixedEngine({ findings: [FINDING] }) });
+      await stageChange();
+      await review('Staged Changes');
+      const said = () => /Run again on the change as it was/.test(stage.answerDocument().getText());
+      await eventually(() => findings().length > 0, 'the finding');
+      assert.ok(!said());
+      const { uri } = stage.answerDocument();
+      for (let time = 0; time < 2; time++) {
+        await vscode.commands.executeCommand(COMMANDS.retryAnswer, uri);
+        await eventually(said, 'the note');
+      }
+      assert.equal(
+        stage
+          .answerDocument()
+          .getText()
+          .match(/Run again on/g)?.length,
+        1,
+      );
+    });
+
     it('drops the findings of a file that is saved', async () => {
       await start({ engine: new FixedEngine({ findings: [FINDING] }) });
       await repository.write({ 'src/calls.ts': CHANGED });
@@ -162,6 +214,27 @@ describe('changes', () => {
       assert.equal(findings().length, 1);
       await editor.document.save();
       await eventually(() => findings().length === 0, 'no finding');
+    });
+
+    it('drops the findings of a file whose folder is deleted', async () => {
+      // Here the editor watches all of a workspace folder at once, and tells of a folder that goes nothing but its name.
+      const root = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
+      assert.ok(root);
+      await start(
+        { engine: new FixedEngine({ findings: [FINDING] }) },
+        mkdtempSync(join(root, 'review-')),
+      );
+      try {
+        await stageChange();
+        await review('Staged Changes');
+        await eventually(() => findings().length > 0, 'the finding');
+        // It takes a moment until it watches what is new.
+        await new Promise((resolve) => setTimeout(resolve, 2_000));
+        rmSync(join(folder, 'src'), { recursive: true });
+        await eventually(() => findings().length === 0, 'no finding');
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
     });
 
     it('reads the group of changes that was clicked, without asking', async () => {

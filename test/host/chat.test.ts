@@ -10,6 +10,7 @@ import { ComputedEngine } from '../support/ollama/computed';
 import type { EnginePiece, EngineRequest, EngineResult } from '../support/ollama/engine';
 import { type OllamaOptions, type OllamaServer, startOllama } from '../support/ollama/server';
 import { TestRepository } from './repository';
+import { withFolders } from './support';
 
 const TEXT = 'The limiter admits two calls at once.\nThe others wait in line.\nWaiting can end.\n';
 const LOG = 'INFO started\nERROR database refused the connection\nINFO goes on\n';
@@ -238,6 +239,21 @@ describe('@intern in chat', () => {
       assert.equal(message(await ask('', { command: 'triage' })), '');
       const research = await ask('Why?', { command: 'research', references: [file(uri)] });
       assert.match(message(research), /more than 5 MB/);
+    });
+
+    it('reads files of one name in workspace folders of one name', async () => {
+      await start();
+      for (const name of ['api', 'web'])
+        await mkdir(join(folder, name, 'src'), { recursive: true });
+      const uris = [
+        await put('api/src/index.txt', TEXT),
+        await put('web/src/index.txt', 'The other index.\n'),
+      ];
+      undo.push(withFolders(join(folder, 'api', 'src'), join(folder, 'web', 'src')));
+      await ask('', { command: 'summarize', references: uris.map((uri) => file(uri)) });
+      assert.match(sent(), /api\/src\/index\.txt.*The limiter admits/);
+      assert.match(sent(), /web\/src\/index\.txt.*The other index/);
+      assert.equal(new Set(view.references).size, 2);
     });
 
     it('shows a draft as code once it is whole', async () => {

@@ -108,6 +108,24 @@ describe('drafts', () => {
     assert.ok((await vscode.env.clipboard.readText()).length > 0);
   });
 
+  it('of a file that was deleted meanwhile can still be copied', async () => {
+    await write();
+    await vscode.env.clipboard.writeText('');
+    stage.answer = ({ buttons }) => buttons.find((b) => b === 'Copy Draft');
+    const { openTextDocument } = vscode.workspace;
+    const workspace = vscode.workspace as unknown as Record<string, unknown>;
+    // A real one may be deleted before this, and its document lives on as long as the preview shows it.
+    workspace['openTextDocument'] = async (given: vscode.Uri) =>
+      given.scheme === 'file' ? Promise.reject(new Error('gone')) : openTextDocument(given);
+    try {
+      assert.equal(await vscode.commands.executeCommand(COMMANDS.acceptDraft), false);
+    } finally {
+      workspace['openTextDocument'] = openTextDocument;
+    }
+    assert.match(stage.shown.at(-1)?.text ?? '', /^double\.ts cannot be read any more\. Nothing/);
+    assert.ok((await vscode.env.clipboard.readText()).length > 0);
+  });
+
   it('that fail leave nothing behind', async () => {
     await stage.server.stop();
     await vscode.commands.executeCommand(COMMANDS.draftFromSelection);

@@ -194,6 +194,21 @@ describe('the commands of jobs', () => {
       assertNothingSent();
     });
 
+    it('says of a text that the editor does not hand on that it is too large, and what reads it', async () => {
+      const line = '2026-01-01T00:00:00Z INFO request 4711 took 12 ms, and all is well with it\n';
+      const uri = await write('huge.log', line.repeat(Math.ceil(53_000_000 / line.length)));
+      for (const command of [
+        COMMANDS.extractFromFile,
+        COMMANDS.summarizeFile,
+        COMMANDS.incidentBrief,
+      ]) {
+        stage.shown.length = 0;
+        await run(command, uri);
+        assert.match(await message(), /^huge\.log is too large: .*Triage Log File reads a log/);
+      }
+      assertNothingSent();
+    }).timeout(60_000);
+
     it('says that a binary file and one that is gone cannot be used', async () => {
       await run(COMMANDS.extractFromFile, await write('picture.bin', BINARY));
       assert.match(await message(), /picture\.bin is not a text file/);

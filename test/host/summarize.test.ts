@@ -79,6 +79,20 @@ describe('summaries', () => {
     );
   });
 
+  it('of a cell of a notebook do not pass for one of the notebook', async () => {
+    await start();
+    const path = join(stage.folder, 'plan.ipynb');
+    const cell = (text: string) => ({ cell_type: 'markdown', metadata: {}, source: [text] });
+    const cells = [cell('The queue is fair.'), cell('The limiter admits two calls.')];
+    await writeFile(path, JSON.stringify({ cells, metadata: {}, nbformat: 4, nbformat_minor: 5 }));
+    const notebook = await vscode.workspace.openNotebookDocument(vscode.Uri.file(path));
+    await summarizeFile(notebook.cellAt(1).document.uri);
+    const request = stage.server.requests.find((r) => r.path === '/api/chat');
+    assert.match(JSON.stringify(request?.body), /The limiter admits/);
+    assert.doesNotMatch(JSON.stringify(request?.body), /queue is fair/);
+    assert.equal(stage.answerDocument().uri.path, '/Summary of plan.ipynb, cell 2');
+  });
+
   it('join several selections', async () => {
     await start();
     const editor = await stage.file('limiter.ts', CODE);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import * as vscode from 'vscode';
 import type { Api } from '../../src/extension';
 import { EXTENSION_ID, SCHEMES } from '../../src/host/ids';
@@ -155,6 +155,22 @@ export class Stage {
       return withProgress(options, task);
     });
   }
+}
+
+/** Makes these the folders of the workspace, as far as an extension asks, and returns the way back. */
+export function withFolders(...paths: string[]): () => void {
+  const own = Object.getOwnPropertyDescriptor(vscode.workspace, 'workspaceFolders');
+  assert.ok(own);
+  const folders = paths.map((path, index) => ({
+    uri: vscode.Uri.file(path),
+    name: basename(path),
+    index,
+  }));
+  Object.defineProperty(vscode.workspace, 'workspaceFolders', {
+    configurable: true,
+    get: () => folders,
+  });
+  return () => void Object.defineProperty(vscode.workspace, 'workspaceFolders', own);
 }
 
 export function selectAll(editor: vscode.TextEditor): void {

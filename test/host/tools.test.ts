@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
@@ -7,7 +7,7 @@ import { cardOf, type JobName } from '../../src/core';
 import { Tool } from '../../src/host/tools';
 import type { OllamaOptions } from '../support/ollama/server';
 import { TestRepository } from './repository';
-import { eventually, Stage } from './support';
+import { eventually, Stage, withFolders } from './support';
 
 const NOTE = 'The limiter admits two calls at once.\n\nThe others wait in line until one ends.\n';
 const LOG = '2026-01-01T00:00:01Z INFO started\n2026-01-01T00:00:02Z ERROR refused\n';
@@ -76,6 +76,24 @@ describe('tools', () => {
       assert.equal(line.envelope.surface, 'tool');
     });
   }
+
+  it('are told workspace folders of one name apart by more of their paths', async () => {
+    await open();
+    const roots = ['api', 'web'].map((name) => join(folder, name, 'src'));
+    for (const root of roots) {
+      await mkdir(root, { recursive: true });
+      await writeFile(join(root, 'note.md'), `This is the note of ${root}.\n`);
+    }
+    const restore = withFolders(...roots);
+    try {
+      await invoke('summarize', { files: ['web/src/note.md'] });
+    } finally {
+      restore();
+    }
+    const sent = JSON.stringify(prompts().map(({ body }) => body as unknown));
+    assert.match(sent, /the note of \S*web/);
+    assert.doesNotMatch(sent, /the note of \S*api/);
+  });
 
   it('code_review reads the change in git, or the diff that it is given', async () => {
     await open();

@@ -508,6 +508,16 @@ describe('the artifact store', () => {
       assert.equal((await store.list({ kind: 'repo' })).items[0]?.slug, repo.slug);
     });
 
+    it('deletes those that were named, and none that came since', async () => {
+      await store.write(pack());
+      now += DAY;
+      const { matched } = await store.prune({ olderThanDays: 0 });
+      const since = await store.write(pack());
+      now += DAY;
+      assert.equal(await store.delete(matched), 1);
+      assert.deepEqual((await store.list()).items, [since]);
+    });
+
     it('only files of its own', async () => {
       await store.write(pack());
       for (const name of ['notes.md', 'notes.json', '2020-01-01-0000-x.md']) {

@@ -8,7 +8,7 @@ import { CLOUD_MODES, REMOTE_BUDGET_MS, resolveCloud } from '../../src/core/rout
 import { GENERATIVE_TIERS, LOCAL_BUDGET_MS, TIERS } from '../../src/core/routing/tiers';
 import type { ConfigProblem } from '../../src/core/values';
 import { JOBS } from '../../src/core/jobs/registry';
-import { keysOf } from '../../src/host/when';
+import { holds, keysOf } from '../../src/host/when';
 import {
   COMMAND_JOBS,
   CHAT_PARTICIPANT,
@@ -84,6 +84,7 @@ interface Manifest {
   };
   capabilities: {
     untrustedWorkspaces: { supported: unknown; restrictedConfigurations: string[] };
+    virtualWorkspaces: { supported: unknown; description: string };
   };
 }
 
@@ -205,6 +206,25 @@ describe('package.json', () => {
     it('have conditions in the palette that Run Job understands', () => {
       for (const { when } of contributes.menus.commandPalette ?? []) {
         assert.ok(keysOf(when ?? '').length > 0, when);
+      }
+    });
+
+    it('offer what reads files from the disk only where there is one', () => {
+      const items = Object.values(contributes.menus).flat();
+      for (const id of [COMMANDS.askFiles, COMMANDS.summarizeFiles, COMMANDS.classifyFiles]) {
+        const clauses = items.filter(({ command }) => command === id).map(({ when }) => when ?? '');
+        assert.equal(clauses.length, 2, id);
+        for (const clause of clauses) {
+          const context = { isFileSystemResource: true, workspaceFolderCount: 1 };
+          assert.ok(holds(clause, valuesOf({ ...context, virtualWorkspace: '' })), clause);
+          assert.ok(!holds(clause, valuesOf({ ...context, virtualWorkspace: 'memfs' })), clause);
+        }
+      }
+      const { supported, description } = manifest.capabilities.virtualWorkspaces;
+      assert.equal(supported, 'limited');
+      for (const id of [COMMANDS.askFiles, COMMANDS.summarizeFiles, COMMANDS.classifyFiles]) {
+        const entry = contributes.commands.find(({ command }) => command === id);
+        assert.ok(description.includes(entry?.title ?? id), id);
       }
     });
 
@@ -568,6 +588,11 @@ describe('package.json', () => {
     }
   });
 });
+
+/** Context keys and what they stand for. */
+function valuesOf(context: Record<string, unknown>): (key: string) => unknown {
+  return (key) => context[key];
+}
 
 /** The settings below a prefix, by the rest of their names. */
 function pick(prefix: string): Record<string, Property> {

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  distinctNames,
   type FilesRead,
   isInside,
   readEnd,
@@ -45,6 +46,27 @@ describe('reading files', () => {
     await mkdir(join(scratch, 'other'));
     const found = await read([root], { roots: [root, join(scratch, 'other')] });
     assert.deepEqual(names(found), ['project/README.md', 'project/src/a.ts']);
+  });
+
+  it('tells folders of one name apart in a workspace that has several', async () => {
+    const roots = ['api/src', 'web/src', 'docs'].map((name) => join(scratch, name));
+    for (const path of roots) {
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, 'index.ts'), `// ${path}\n`);
+    }
+    const found = await read(roots, { roots });
+    assert.deepEqual(names(found), ['api/src/index.ts', 'web/src/index.ts', 'docs/index.ts']);
+    const called = await read(roots, { roots, names: ['api', 'web', 'docs'] });
+    assert.deepEqual(names(called), ['api/index.ts', 'web/index.ts', 'docs/index.ts']);
+  });
+
+  it('takes as much of the paths of folders as tells them apart', () => {
+    const named = (...paths: string[]) =>
+      distinctNames(paths.map((path) => ({ name: 'src', path })));
+    assert.deepEqual(named('/a/src'), ['src']);
+    assert.deepEqual(named('/a/x/src', '/b/x/src', '/c/y/src'), ['a/x/src', 'b/x/src', 'y/src']);
+    assert.deepEqual(named('c:\\a\\src', 'd:\\a\\src'), ['c:/a/src', 'd:/a/src']);
+    assert.deepEqual(named('/src', '/a/src'), ['/src', 'a/src']);
   });
 
   it('reads a file once, however often it was chosen', async () => {
@@ -95,6 +117,16 @@ describe('reading files', () => {
       'Left out (hidden or installed): .env, node_modules, settings.txt.',
     ]);
     assert.deepEqual(names(await read([join(root, '.env')])), ['.env']);
+  });
+
+  it('passes by what a link hides when nobody chose it, but a search found it', async () => {
+    await put('project/.env', 'KEY=1');
+    const link = join(root, 'ABOUT.md');
+    await symlink(join(root, '.env'), link);
+    assert.deepEqual(names(await read([link])), ['ABOUT.md']);
+    const found = await read([link, join(root, 'README.md')], { found: true });
+    assert.deepEqual(names(found), ['README.md']);
+    assert.deepEqual(readingNotes(found), ['Left out (hidden or installed): ABOUT.md.']);
   });
 
   it('says of binary, empty and missing files that they are left out', async () => {

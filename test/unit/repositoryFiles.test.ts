@@ -42,7 +42,13 @@ describe('the files of a repository brief', () => {
   });
 
   it('never hold secrets, pictures or tests', () => {
-    const { picked } = pickRepositoryFiles(['.env', 'id_rsa', 'a.png', 'test/main.ts']);
+    const { picked } = pickRepositoryFiles([
+      '.env',
+      '.eslintrc.js',
+      'id_rsa',
+      'a.png',
+      'test/main.ts',
+    ]);
     assert.deepEqual(picked, []);
   });
 });

@@ -206,8 +206,14 @@ export class ArtifactStore {
     if (!(olderThanDays >= 0)) throw refused('An age is not below 0 days.', 'Give another age.');
     const before = new Date(this.now() - olderThanDays * DAY_MS);
     const { items } = await this.list({ kind, before, limit: Infinity });
+    const bytes = items.reduce((sum, one) => sum + one.bytes, 0);
+    return { matched: items, bytes, deleted: dryRun ? 0 : await this.delete(items) };
+  }
+
+  /** Deletes these artifacts, and returns how many. */
+  async delete(entries: readonly ArtifactEntry[]): Promise<number> {
     let deleted = 0;
-    for (const { json_path, markdown_path } of dryRun ? [] : items) {
+    for (const { json_path, markdown_path } of entries) {
       try {
         // The JSON last: as long as it is there, the rest can be found.
         await rm(markdown_path, { force: true });
@@ -215,12 +221,12 @@ export class ArtifactStore {
       } catch (error) {
         throw diskError(
           error,
-          `${deleted} of ${items.length} artifacts were deleted, the next could not be`,
+          `${deleted} of ${entries.length} artifacts were deleted, the next could not be`,
         );
       }
       deleted++;
     }
-    return { matched: items, bytes: items.reduce((sum, { bytes }) => sum + bytes, 0), deleted };
+    return deleted;
   }
 
   async #entries(kind: PackKind): Promise<ArtifactEntry[]> {

@@ -77,6 +77,8 @@ class Reading {
   readonly origins = new Map<string, Origin>();
   readonly leftOut: LeftOut[] = [];
   readonly doubts: Doubt[] = [];
+  /** What is read already: files, and parts of them. */
+  readonly #seen = new Set<string>();
 
   constructor(
     private readonly signal: AbortSignal,
@@ -87,7 +89,7 @@ class Reading {
     if (value instanceof vscode.Uri) return this.#takeUri(value);
     if (value instanceof vscode.Location) return this.#takePart(value);
     if (typeof value === 'string') {
-      if (value.trim()) this.#add({ name: this.#newName('attached text'), text: value });
+      if (value.trim()) this.#add({ name: 'attached text', text: value });
       return;
     }
     const isImage = typeof (value as { mimeType?: unknown } | null)?.mimeType === 'string';
@@ -139,7 +141,7 @@ class Reading {
     const lines = `${range.start.line + 1}-${range.end.line + 1}`;
     const name = `${source.name}:${lines}`;
     if (text.trim() === '') this.leftOut.push({ name, reason: 'empty' });
-    else this.#add({ ...source, name, text }, { uri, line: range.start.line });
+    else this.#add({ ...source, name, text }, { uri, line: range.start.line }, range);
   }
 
   #addDocument(document: vscode.TextDocument, name: string): void {
@@ -147,16 +149,22 @@ class Reading {
     this.#add({ name, text: document.getText(), language }, { uri, line: 0 });
   }
 
-  /** What is attached twice is read once. */
-  #add(source: Source, origin?: Origin): void {
-    if (this.sources.some(({ name }) => name === source.name)) return;
-    this.sources.push(source);
-    if (origin) this.origins.set(source.name, origin);
+  /** What is attached twice is read once. What only shares the name of another gets one of its own. */
+  #add(source: Source, origin?: Origin, range?: vscode.Range): void {
+    const key = `${origin?.uri.toString()} ${JSON.stringify(range)}`;
+    if (origin && this.#seen.has(key)) return;
+    this.#seen.add(key);
+    const name = this.#newName(source.name);
+    this.sources.push({ ...source, name });
+    if (origin) this.origins.set(name, origin);
   }
 
   #newName(name: string): string {
-    const count = this.sources.filter((source) => source.name.startsWith(name)).length;
-    return count === 0 ? name : `${name} ${count + 1}`;
+    const isTaken = (one: string): boolean => this.sources.some((source) => source.name === one);
+    if (!isTaken(name)) return name;
+    let count = 2;
+    while (isTaken(`${name} ${count}`)) count++;
+    return `${name} ${count}`;
   }
 }
 
