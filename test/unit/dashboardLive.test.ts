@@ -103,24 +103,30 @@ describe('models in memory', () => {
 
   it('that were pushed out are told until they are back', () => {
     const evictions = new Evictions();
-    evictions.learn([
-      { name: 'a', at: NOW },
-      { name: 'b', at: NOW + 1 },
-    ]);
+    evictions.learn(
+      [
+        { name: 'a', at: NOW },
+        { name: 'b', at: NOW + 1 },
+      ],
+      NOW + 1,
+    );
     assert.deepEqual(names(evictions.without([], NOW + 1_000)), ['b', 'a']);
     assert.deepEqual(names(evictions.without([resident('A:latest')], NOW + 2_000)), ['b']);
     assert.deepEqual(names(evictions.without([], NOW + 3_000)), ['b']);
-    evictions.learn([{ name: 'b', at: NOW - 5 * MINUTE }]);
+    evictions.learn([{ name: 'b', at: NOW - 5 * MINUTE }], NOW);
     assert.deepEqual(evictions.without([], NOW), [{ name: 'b', at: NOW + 1 }]);
   });
 
   it('are news for a quarter of an hour', () => {
     const evictions = new Evictions();
-    evictions.learn([
-      { name: 'old', at: NOW - 16 * MINUTE },
-      { name: 'late', at: NOW - 2 * MINUTE },
-      { name: 'later', at: NOW },
-    ]);
+    evictions.learn(
+      [
+        { name: 'old', at: NOW - 16 * MINUTE },
+        { name: 'late', at: NOW - 2 * MINUTE },
+        { name: 'later', at: NOW },
+      ],
+      NOW,
+    );
     assert.deepEqual(names(evictions.without([], NOW)), ['later', 'late']);
     assert.deepEqual(names(evictions.without([], NOW + 14 * MINUTE)), ['later']);
     assert.deepEqual(evictions.without([], NOW + 16 * MINUTE), []);
@@ -128,9 +134,37 @@ describe('models in memory', () => {
 
   it('of another server are forgotten', () => {
     const evictions = new Evictions();
-    evictions.learn([{ name: 'a', at: NOW }]);
+    evictions.without([resident('b')], NOW + 1);
+    evictions.learn([{ name: 'a', at: NOW }], NOW);
     evictions.reset();
     assert.deepEqual(evictions.without([], NOW + 1), []);
+    evictions.learn([{ name: 'b', at: NOW }], NOW + 1);
+    assert.deepEqual(names(evictions.without([], NOW + 1)), ['b'], 'it was there on the other one');
+  });
+
+  it('that were back since are no news when the log is read again', () => {
+    const evictions = new Evictions();
+    const logged = [{ name: 'a', at: NOW }];
+    evictions.learn(logged, NOW);
+    evictions.without([resident('A:latest')], NOW + MINUTE);
+    evictions.without([], NOW + 2 * MINUTE);
+    evictions.learn(logged, NOW + 3 * MINUTE);
+    assert.deepEqual(evictions.without([], NOW + 3 * MINUTE), []);
+    const again = { name: 'a', at: NOW + 4 * MINUTE };
+    evictions.learn([...logged, again], NOW + 4 * MINUTE);
+    assert.deepEqual(evictions.without([], NOW + 4 * MINUTE), [again]);
+  });
+
+  it('that were pushed out in the future are not told, now or for good', () => {
+    const evictions = new Evictions();
+    const known = { name: 'a', at: NOW };
+    evictions.learn([known, { name: 'a', at: NOW + 2_000 }, { name: 'b', at: NOW + 2_000 }], NOW);
+    assert.deepEqual(evictions.without([], NOW), [known]);
+    evictions.without([resident('c')], NOW);
+    const earlier = NOW - 60 * MINUTE;
+    assert.deepEqual(evictions.without([], earlier), [], 'the clock was set back');
+    evictions.learn([{ name: 'c', at: earlier }], earlier);
+    assert.deepEqual(names(evictions.without([], earlier)), ['c']);
   });
 
   it('are told where they are and for how long', () => {

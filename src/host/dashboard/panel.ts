@@ -79,8 +79,11 @@ export class DashboardPanel implements vscode.Disposable {
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onEvicted: (models) => {
-          const at = Date.now();
-          this.#memory.evictions.learn(models.map((name) => ({ name, at })));
+          const now = Date.now();
+          this.#memory.evictions.learn(
+            models.map((name) => ({ name, at: now })),
+            now,
+          );
         },
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
         onCloudKey: () => this.#post(EVENTS.setupChanged.with({})),
@@ -186,7 +189,10 @@ export class DashboardPanel implements vscode.Disposable {
   /** First what the log tells of the time before, and of other windows. */
   async #look(): Promise<void> {
     const lately = await this.#log.evictions(Date.now() - NEWS_MS).catch(() => []);
-    this.#memory.evictions.learn(lately.map(({ model, at }) => ({ name: model, at })));
+    this.#memory.evictions.learn(
+      lately.map(({ model, at }) => ({ name: model, at })),
+      Date.now(),
+    );
     if (this.#ready) await this.#memory.look();
   }
 
