@@ -10,6 +10,7 @@ import {
   type LogState,
   RANGES,
   type Trends,
+  type WhichCall,
 } from '../core/audit/calls';
 import { command, event, request } from './ipc';
 
@@ -307,6 +308,7 @@ export const RUNNABLE_COMMANDS = [
 
 const nothing = z.object({});
 const aCall = z.object({ call_id: text });
+const whichCall = is<WhichCall>(z.union([z.object({ row: count }), aCall]));
 const aModel = z.object({ model: text });
 const aBackend = z.object({ backend: backendState.shape.backend });
 
@@ -345,7 +347,7 @@ export const REQUESTS = {
   ),
   facets: request('facets', nothing, facets),
   /** null: it is not in the log, or not any more. */
-  call: request('call', z.union([z.object({ row: count }), aCall]), z.nullable(callDetails)),
+  call: request('call', whichCall, z.nullable(callDetails)),
   trends: request('trends', trendChoice, trends),
   setup: request('setup', nothing, setup),
   /** Whether a backend answers; fails with what is wrong. Milliseconds. */
@@ -374,7 +376,7 @@ export const COMMANDS = {
   refresh: command('refresh', nothing),
   stopCall: command('call/stop', aCall),
   stopAll: command('call/stopAll', nothing),
-  copyCall: command('call/copy', z.object({ row: count })),
+  copyCall: command('call/copy', whichCall),
   /** The next call tries a backend that is left alone. */
   retryBackend: command('backend/retry', aBackend),
   exportTrends: command('trends/export', trendChoice),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Rates } from '../../src/host/dashboard/live';
+import type { LogListener } from '../../src/core/audit/logService';
+import { Rates, tellOfLog } from '../../src/host/dashboard/live';
 import {
   type BackendState,
   COMMANDS,
@@ -318,6 +319,51 @@ describe('requests between the page and the extension', () => {
     assert.equal(write('host'), false);
     assert.equal(write('profile'), true);
     assert.equal(asked, 1);
+  });
+});
+
+describe('changes of the log', () => {
+  const log = (heard: LogListener[]) => ({
+    ...{ state: { state: 'known', calls: 2, skipped: 0, more: false } as const },
+    onChanged: (listener: LogListener) => {
+      heard.push(listener);
+      return () => {};
+    },
+  });
+
+  it('are told before the reply in which a row is another call', async () => {
+    const posted: Wire[] = [];
+    const post = (message: Wire): void => void posted.push(message);
+    const heard: LogListener[] = [];
+    const told = log(heard);
+    tellOfLog(told, post, () => assert.fail('it is gathered'));
+    const receiver = new Receiver().answer(REQUESTS.call, post, () => {
+      for (const hear of heard) hear(told.state, true);
+      return null;
+    });
+    receiver.receive({ ...REQUESTS.call.with({ row: 1 }), id: 1 });
+    await new Promise(setImmediate);
+    assert.deepEqual(
+      posted.map(({ name }) => name),
+      ['log/changed', 'reply'],
+    );
+    assert.deepEqual(posted[0]?.params, { log: told.state, anew: true });
+  });
+
+  it('are gathered while there are only more calls', () => {
+    const heard: LogListener[] = [];
+    const told = log(heard);
+    const later = new Set<() => void>();
+    const posted: Wire[] = [];
+    tellOfLog(
+      told,
+      (message) => void posted.push(message),
+      (tell) => void later.add(tell),
+    );
+    for (const hear of [...heard, ...heard]) hear(told.state, false);
+    assert.deepEqual([posted.length, later.size], [0, 1]);
+    for (const tell of later) tell();
+    assert.deepEqual(posted[0]?.params, { log: told.state, anew: false });
   });
 });
 

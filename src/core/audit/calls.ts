@@ -44,6 +44,9 @@ export interface CallRow {
   warnings?: number | undefined;
 }
 
+/** One call: by its row, which is another one when the log was read anew, or by its id. */
+export type WhichCall = { row: number } | { call_id: string };
+
 /** What calls can be chosen by, in the order in which it is shown. */
 export const FACETS = ['job', 'tier', 'model', 'backend', 'surface', 'outcome', 'profile'] as const;
 export type Facet = (typeof FACETS)[number];

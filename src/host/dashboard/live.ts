@@ -9,7 +9,15 @@ import {
   type RunningCall as CoreRunningCall,
   TIERS,
 } from '../../core';
-import type { BackendState, Phase, RunningCall, Status } from '../../shared/dashboard';
+import type { LogService } from '../../core/audit/logService';
+import {
+  type BackendState,
+  EVENTS,
+  type Phase,
+  type RunningCall,
+  type Status,
+} from '../../shared/dashboard';
+import type { Wire } from '../../shared/ipc';
 
 /** How fast running calls write, as far as it was seen. */
 export class Rates {
@@ -41,6 +49,20 @@ function phaseOf(
   if (!phase) return { phase: 'starting' };
   if (phase.phase !== 'writing') return phase;
   return { ...phase, tokens_per_second: rate(phase.tokens) };
+}
+
+/**
+ * Tells the page of changes of the log: `soon` of more calls, and at once when no row is what it was, before any reply
+ * in which the rows are other ones.
+ */
+export function tellOfLog(
+  log: Pick<LogService, 'state' | 'onChanged'>,
+  post: (message: Wire) => void,
+  soon: (tell: () => void) => void,
+): void {
+  const tell = (anew: boolean): void => post(EVENTS.logChanged.with({ log: log.state, anew }));
+  const tellMore = (): void => tell(false);
+  log.onChanged((_, anew) => (anew ? tell(true) : soon(tellMore)));
 }
 
 /** What stands above everything else: where calls go, and what is wrong with it. */

@@ -8,7 +8,7 @@ import { Disposer } from '../lifecycle';
 import type { Notifications } from '../notifications';
 import { answerAboutCalls, Hints } from './calls';
 import { NEWS_MS } from './evictions';
-import { Rates, runningCall, statusOf } from './live';
+import { Rates, runningCall, statusOf, tellOfLog } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
 import { answerSetup } from './setup';
@@ -41,7 +41,6 @@ export class DashboardPanel implements vscode.Disposable {
   #host: string;
   #version: string | undefined;
   #logPath: string | undefined;
-  #logIsAnew = false;
   readonly #changedPhases = new Map<string, CoreRunningCall>();
   /** What was told last. */
   #status = '';
@@ -54,7 +53,7 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log = this.#disposer.own(
       new LogService(vscode.Uri.joinPath(extensionUri, 'dist', 'logWorker.js').fsPath),
     );
-    this.#log.onChanged((_, anew) => this.#onLog(anew));
+    tellOfLog(this.#log, this.#post, (tell) => this.#soon(tell));
     this.#memory = new MemoryWatch(intern, (residency) =>
       this.#post(EVENTS.residencyChanged.with({ residency })),
     );
@@ -164,7 +163,6 @@ export class DashboardPanel implements vscode.Disposable {
     const now = Date.now();
     const status = statusOf(this.#o.intern, this.#version, now);
     this.#status = JSON.stringify(status);
-    this.#logIsAnew = false;
     this.#post(
       EVENTS.snapshot.with({
         now,
@@ -225,16 +223,6 @@ export class DashboardPanel implements vscode.Disposable {
     this.#logPath = this.#o.intern.config.logPath;
     this.#log.open(this.#logPath);
   }
-
-  #onLog(anew: boolean): void {
-    this.#logIsAnew ||= anew;
-    this.#soon(this.#tellLog);
-  }
-
-  readonly #tellLog = (): void => {
-    this.#post(EVENTS.logChanged.with({ log: this.#log.state, anew: this.#logIsAnew }));
-    this.#logIsAnew = false;
-  };
 
   #onPhase(call: CoreRunningCall): void {
     if (!this.#ready) return;
