@@ -77,6 +77,33 @@ describe("the dashboard's view of now", () => {
     await wb.page.keyboard.press('Escape');
   });
 
+  it('knows of a load that was asked for before it was hidden, and says that it failed', async () => {
+    const { wb, server } = await stage.open({}, { loadMs: 6_000 });
+    let frame = await stage.show();
+    await section(frame, 'Residency').getByRole('button', { name: 'Load hermes3:8b' }).click();
+    await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded loading/);
+    await stage.go(frame, 'Calls');
+    await stage.go(frame, 'Now');
+    await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded loading/);
+    await wb.openFile('queue.ts');
+    frame = await stage.show();
+    await waitForText(section(frame, 'Residency'), /loading/);
+    await waitForText(section(frame, 'Residency'), /hermes3:8b .*in VRAM .*Unload/, 20_000);
+
+    const isLoad = ({ path }: { path: string }): boolean => path === '/api/generate';
+    await section(frame, 'Residency').getByRole('button', { name: 'Unload hermes3:8b' }).click();
+    await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded Load/);
+    server.faults.next({ match: isLoad, load: 'out-of-memory' });
+    await section(frame, 'Residency').getByRole('button', { name: 'Load hermes3:8b' }).click();
+    await stage.go(frame, 'Set-up');
+    await waitForText(frame.locator('.setup'), /memory/, 20_000);
+    server.faults.next({ match: isLoad, load: 'out-of-memory', delayMs: 4_000 });
+    await frame.getByRole('button', { name: 'Load hermes3:8b' }).first().click();
+    await waitForText(frame.locator('[data-tier=instant]'), /loading/);
+    await wb.openFile('queue.ts');
+    await wb.waitForNotification(/memory/);
+  });
+
   it('shows the phase of a running call with its speed, and its Stop ends it', async () => {
     const { wb, server } = await stage.open({}, { tokenMs: 300, loadMs: 8_000 });
     await stage.startSummary();

@@ -14,9 +14,16 @@ import {
 } from '../../src/shared/dashboard';
 import { Receiver, Requester, type Wire } from '../../src/shared/ipc';
 import { Evictions } from '../../src/host/dashboard/evictions';
+import { ModelWork } from '../../src/host/dashboard/work';
 import * as format from '../../webview/dashboard/format';
 import { backendText, phaseText } from '../../webview/dashboard/live';
-import { advice, expiryText, placeText, shortName } from '../../webview/dashboard/residency';
+import {
+  advice,
+  doingText,
+  expiryText,
+  placeText,
+  shortName,
+} from '../../webview/dashboard/residency';
 import { type DashboardState, follow } from '../../webview/dashboard/state';
 
 const NOW = Date.UTC(2026, 5, 1, 12);
@@ -203,6 +210,53 @@ describe('models in memory', () => {
   });
 });
 
+describe('what is done about a model', () => {
+  let told: string[];
+  let isShown: boolean;
+  let changes: number;
+  let work: ModelWork;
+  beforeEach(() => {
+    [told, isShown, changes] = [[], true, 0];
+    work = new ModelWork({
+      onChange: () => changes++,
+      isShown: () => isShown,
+      tell: (problem) => told.push(problem),
+    });
+  });
+  const failing = () => Promise.reject(new Error('No room.'));
+
+  it('is known to whichever page asks until it is over', async () => {
+    let finish = (): void => {};
+    const act = () => new Promise<void>((resolve) => (finish = resolve));
+    const loading = work.do('Hermes3:8B', 'loading', act);
+    assert.deepEqual(work.state.doing, { 'hermes3:8b': 'loading' });
+    assert.equal(doingText(work.state, 'hermes3:8b'), 'loading');
+    assert.equal(doingText(work.state, 'qwen3:8b'), undefined);
+    await work.do('hermes3:8b', 'unloading', () => assert.fail('two things at once'));
+    assert.equal(changes, 1);
+    finish();
+    await loading;
+    assert.deepEqual([work.state.doing, changes], [{}, 2]);
+  });
+
+  it('and fails is shown by the page, also by one that was opened since', async () => {
+    await work.do('m', 'loading', failing);
+    assert.deepEqual([work.state.problem, told], ['No room.', []]);
+    await work.do('other', 'keeping', () => Promise.resolve());
+    assert.equal(work.state.problem, undefined);
+    await work.do('m', 'loading', failing);
+    work.forget();
+    assert.equal(work.state.problem, undefined);
+  });
+
+  it('and fails while nobody looks at the dashboard is told all the same', async () => {
+    isShown = false;
+    await work.do('m', 'loading', failing);
+    assert.deepEqual(told, ['No room.']);
+    assert.deepEqual(work.state, { doing: {}, problem: undefined });
+  });
+});
+
 describe('what goes on, in words', () => {
   it('tells the phase of a call', () => {
     const words: [Phase, string][] = [
@@ -286,6 +340,20 @@ describe('requests between the page and the extension', () => {
       requester.ask(REQUESTS.test, { backend: b }),
     );
     assert.deepEqual(await Promise.all(asked), [{ took_ms: 1 }, { took_ms: 2 }]);
+  });
+
+  it('are not answered by a late reply to the page before', async () => {
+    const sent: number[] = [];
+    const page = (): Requester => new Requester(({ id = NaN }) => sent.push(id));
+    const [before, after] = [page(), page()];
+    void before.ask(REQUESTS.test, { backend: 'local' });
+    const asked = after.ask(REQUESTS.test, { backend: 'cloud' });
+    const reply = (id: number | undefined, took: number): Wire => ({
+      ...{ name: 'reply', params: { value: { took_ms: took } }, id },
+    });
+    assert.equal(after.receive(reply(sent[0], 1)), false);
+    assert.equal(after.receive(reply(sent[1], 2)), true);
+    assert.deepEqual(await asked, { took_ms: 2 });
   });
 
   it('fail with the words of the other side', async () => {
@@ -388,6 +456,7 @@ describe('the dashboard’s state', () => {
       now: Date.now() + MINUTE,
       status,
       residency: { state: 'asking' },
+      work: { doing: {} },
       running: [running('r1')],
       log: { state: 'known', calls: 3, skipped: 0, more: false },
     });
@@ -438,6 +507,9 @@ describe('the dashboard’s state', () => {
     };
     receiver.receive(EVENTS.residencyChanged.with({ residency }));
     receiver.receive(EVENTS.statusChanged.with({ status: { ...status, profile: 'other' } }));
+    const work = { doing: { m: 'loading' as const }, problem: 'No room.' };
+    receiver.receive(EVENTS.workChanged.with({ work }));
+    assert.deepEqual(state?.work, work);
     assert.deepEqual(state?.residency, residency);
     assert.equal(state.status.profile, 'other');
     assert.equal(state.running.length, 1);

@@ -6,6 +6,7 @@ import { Receiver, type Wire } from '../../shared/ipc';
 import { COMMANDS as PRODUCT_COMMANDS, VIEWS } from '../ids';
 import { Disposer } from '../lifecycle';
 import type { Notifications } from '../notifications';
+import { plain } from '../plain';
 import { answerAboutCalls, Hints } from './calls';
 import { NEWS_MS } from './evictions';
 import { Rates, runningCall, statusOf, tellOfLog } from './live';
@@ -13,6 +14,7 @@ import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
 import { answerSetup } from './setup';
 import { answerAboutTrends } from './trendsExport';
+import { ModelWork } from './work';
 
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
@@ -31,6 +33,7 @@ export class DashboardPanel implements vscode.Disposable {
   readonly #disposer = new Disposer();
   readonly #log: LogService;
   readonly #memory: MemoryWatch;
+  readonly #work: ModelWork;
   readonly #rates = new Rates();
   readonly #hints = new Hints();
   #panel: vscode.WebviewPanel | undefined;
@@ -57,6 +60,11 @@ export class DashboardPanel implements vscode.Disposable {
     this.#memory = new MemoryWatch(intern, (residency) =>
       this.#post(EVENTS.residencyChanged.with({ residency })),
     );
+    this.#work = new ModelWork({
+      onChange: () => this.#post(EVENTS.workChanged.with({ work: this.#work.state })),
+      isShown: () => this.#ready,
+      tell: (problem) => void vscode.window.showErrorMessage(plain(problem)),
+    });
     this.#disposer.own(
       vscode.window.registerWebviewPanelSerializer(VIEWS.dashboard, {
         deserializeWebviewPanel: async (panel) => this.#adopt(panel),
@@ -153,8 +161,8 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
     answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
     answerAboutTrends(receiver, this.#log, this.#post);
-    const post = this.#post;
-    return answerSetup(receiver, { intern, notifications, memory: this.#memory, post });
+    const parts = { memory: this.#memory, work: this.#work, post: this.#post };
+    return answerSetup(receiver, { intern, notifications, ...parts });
   }
 
   #start(): void {
@@ -168,6 +176,7 @@ export class DashboardPanel implements vscode.Disposable {
         now,
         status,
         residency: this.#memory.state,
+        work: this.#work.state,
         running: this.#o.intern.running.map((call) => runningCall(call, this.#rates, now)),
         log: this.#log.state,
       }),
@@ -180,6 +189,7 @@ export class DashboardPanel implements vscode.Disposable {
 
   #refresh(): void {
     this.#o.intern.models.refresh();
+    this.#work.forget();
     this.#openLog();
     this.#start();
   }
