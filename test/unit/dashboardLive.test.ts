@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { createIntern } from '../../src/core';
 import type { LogListener } from '../../src/core/audit/logService';
-import { Rates, tellOfLog } from '../../src/host/dashboard/live';
+import { Rates, statusOf, tellOfLog } from '../../src/host/dashboard/live';
 import {
   type BackendState,
   COMMANDS,
@@ -18,6 +19,7 @@ import { ModelWork } from '../../src/host/dashboard/work';
 import * as format from '../../webview/dashboard/format';
 import { backendText, phaseText } from '../../webview/dashboard/live';
 import {
+  absentModels,
   advice,
   doingText,
   expiryText,
@@ -185,6 +187,15 @@ describe('models in memory', () => {
     assert.equal(expiryText(Date.UTC(2318, 0), NOW), 'kept loaded');
     assert.equal(shortName('nomic-embed-text:latest'), 'nomic-embed-text');
     assert.equal(shortName('latest:8b'), 'latest:8b');
+  });
+
+  it('are listed once, however the tiers spell them', async () => {
+    const present = [{ name: 'hermes3:8b' }, { name: 'qwen3:latest' }];
+    assert.deepEqual(absentModels(['Hermes3:8B', 'Qwen3', 'QWEN3:4b'], present), ['QWEN3:4b']);
+    const tiers = { instant: 'Qwen3', workhorse: 'qwen3:latest', deep: 'local/QWEN3', embed: 'e' };
+    const intern = createIntern({ settings: { tiers }, env: {} });
+    assert.deepEqual(statusOf(intern, undefined, NOW).models, ['Qwen3', 'e']);
+    await intern.dispose();
   });
 
   it('give rise to advice only when something is wrong', () => {

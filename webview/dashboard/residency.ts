@@ -1,4 +1,4 @@
-import { modelKey } from '../../src/core/ollama/names';
+import { modelKey, sameModel } from '../../src/core/ollama/names';
 import type { EvictedModel, ResidentModel, Work } from '../../src/shared/dashboard';
 import { clock, count, gigabytes } from './format';
 import { t } from './l10n';
@@ -47,6 +47,14 @@ export function doingText({ doing }: Work, name: string): string | undefined {
     case 'pulling':
       return t('pulling');
   }
+}
+
+/** Those of the wanted models that are neither in memory nor told to be pushed out of it. */
+export function absentModels(
+  wanted: readonly string[],
+  present: readonly { name: string }[],
+): string[] {
+  return wanted.filter((name) => !present.some((one) => sameModel(one.name, name)));
 }
 
 export function isPartial({ size, size_vram }: ResidentModel): boolean {

@@ -7,6 +7,7 @@ import {
   parseModelRef,
   type Phase as CorePhase,
   type RunningCall as CoreRunningCall,
+  sameModel,
   TIERS,
 } from '../../core';
 import type { LogService } from '../../core/audit/logService';
@@ -79,7 +80,8 @@ export function statusOf(intern: Intern, version: string | undefined, now: numbe
       most: config.maxConcurrent,
       ...(status.backend === 'local' && version !== undefined && { version }),
     })),
-    models: [...new Set(models)],
+    // Tiers may spell the same model in several ways.
+    models: models.filter((model, at) => models.findIndex((one) => sameModel(one, model)) === at),
     problems: config.problems.map(({ setting, message }) => ({ setting, message })),
   };
 }
