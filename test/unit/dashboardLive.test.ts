@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { createIntern } from '../../src/core';
+import { createIntern, type Intern } from '../../src/core';
 import type { LogListener } from '../../src/core/audit/logService';
 import { Rates, statusOf, tellOfLog } from '../../src/host/dashboard/live';
 import {
@@ -9,12 +9,14 @@ import {
   EVENTS,
   type Phase,
   REQUESTS,
+  type ResidencyState,
   type ResidentModel,
   type RunningCall,
   type Status,
 } from '../../src/shared/dashboard';
 import { Receiver, Requester, type Wire } from '../../src/shared/ipc';
 import { Evictions } from '../../src/host/dashboard/evictions';
+import { MemoryWatch } from '../../src/host/dashboard/memory';
 import { ModelWork } from '../../src/host/dashboard/work';
 import * as format from '../../webview/dashboard/format';
 import { backendText, phaseText } from '../../webview/dashboard/live';
@@ -218,6 +220,35 @@ describe('models in memory', () => {
     assert.equal(advice([], evicted)[0]?.models, 'c, d');
     assert.match(text([], evicted)[0] ?? '', /^c, d were pushed out/);
     assert.match(text([], evicted.slice(1))[0] ?? '', /^d was pushed out/);
+  });
+});
+
+describe('the look at the memory', () => {
+  it('does not wait until the whole log is read, and adds what the log tells', async () => {
+    const told: ResidencyState[] = [];
+    const intern = { models: { resident: () => Promise.resolve([]) } } as unknown as Intern;
+    const watch = new MemoryWatch(intern, (state) => told.push(state));
+    const evicted = [{ name: 'a', at: Date.now() }];
+    let tellLately = (_: typeof evicted): void => {};
+    const begun = watch.begin(new Promise((resolve) => (tellLately = resolve)));
+    await new Promise(setImmediate);
+    assert.deepEqual(told, [{ state: 'known', models: [], evicted: [] }]);
+    tellLately(evicted);
+    await begun;
+    assert.deepEqual(told.at(-1), { state: 'known', models: [], evicted });
+    watch.rest();
+  });
+
+  it('goes on without the log, and not for somebody who has left', async () => {
+    let looks = 0;
+    const resident = () => (looks++, Promise.resolve([]));
+    const watch = new MemoryWatch({ models: { resident } } as unknown as Intern, () => {});
+    await watch.begin(Promise.reject(new Error('The log is closed.')));
+    assert.equal(looks, 1);
+    const begun = watch.begin(Promise.resolve([{ name: 'a', at: Date.now() }]));
+    watch.rest();
+    await begun;
+    assert.equal(looks, 2);
   });
 });
 

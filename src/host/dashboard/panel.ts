@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import type { Intern, RunningCall as CoreRunningCall } from '../../core';
 import { LogService } from '../../core/audit/logService';
-import { COMMANDS, EVENTS } from '../../shared/dashboard';
+import { COMMANDS, type EvictedModel, EVENTS } from '../../shared/dashboard';
 import { Receiver, type Wire } from '../../shared/ipc';
 import { COMMANDS as PRODUCT_COMMANDS, VIEWS } from '../ids';
 import { Disposer } from '../lifecycle';
@@ -183,7 +183,7 @@ export class DashboardPanel implements vscode.Disposable {
     );
     this.#showWanted();
     this.#log.watch(true);
-    void this.#look();
+    void this.#memory.begin(this.#lately());
     void this.#askVersion();
   }
 
@@ -194,14 +194,9 @@ export class DashboardPanel implements vscode.Disposable {
     this.#start();
   }
 
-  /** First what the log tells of the time before, and of other windows. */
-  async #look(): Promise<void> {
-    const lately = await this.#log.evictions(Date.now() - NEWS_MS).catch(() => []);
-    this.#memory.evictions.learn(
-      lately.map(({ model, at }) => ({ name: model, at })),
-      Date.now(),
-    );
-    if (this.#ready) await this.#memory.look();
+  async #lately(): Promise<EvictedModel[]> {
+    const evictions = await this.#log.evictions(Date.now() - NEWS_MS);
+    return evictions.map(({ model, at }) => ({ name: model, at }));
   }
 
   async #askVersion(): Promise<void> {
