@@ -247,6 +247,34 @@ describe("the dashboard's view of now", () => {
     assert.equal(await tabs.count(), 1, 'the command shows the panel that was restored');
   });
 
+  it('takes the focus along when a key leads from one view to another', async () => {
+    fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
+    const { wb } = await stage.open();
+    const { keyboard } = wb.page;
+    const frame = await stage.show();
+    const latest = frame.getByRole('grid', { name: 'Latest calls' });
+    const details = frame.getByRole('complementary');
+    for (const width of [1280, 660]) {
+      await wb.page.setViewportSize({ width, height: 800 });
+      await stage.go(frame, 'Now');
+      await waitForText(section(frame, 'Latest calls'), /summarize_fast/);
+      await latest.focus();
+      await keyboard.press('Enter');
+      await details.locator('dl').waitFor();
+      assert.equal(await details.locator(':focus').count(), 1, `at ${width} pixels`);
+      await keyboard.press('Escape');
+      await details.waitFor({ state: 'detached' });
+      await frame
+        .getByRole('grid', { name: 'Calls, latest first' })
+        .and(frame.locator(':focus'))
+        .waitFor();
+    }
+    await stage.go(frame, 'Now');
+    await frame.getByRole('button', { name: 'All calls' }).focus();
+    await keyboard.press('Enter');
+    await frame.locator('#view[data-view=calls]:focus').waitFor();
+  });
+
   it('loads nothing from anywhere but the workbench', async () => {
     fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
     const { wb } = await stage.open();
