@@ -183,6 +183,8 @@ describe("the dashboard's set-up", function () {
     await page.keyboard.press('Enter');
     await waitForValue(frame.getByLabel('Cloud mode'), 'primary');
     await waitForText(row(frame, 'embed'), /never/);
+    await waitForText(row(frame, 'instant'), /Cloud: gpt-oss:120b/);
+    assert.doesNotMatch(await row(frame, 'embed').innerText(), /Cloud: /);
     const budgetOf = frame.getByRole('textbox', {
       name: 'Cloud budget of the instant tier in seconds',
     });
