@@ -1,8 +1,43 @@
 import assert from 'node:assert/strict';
+import { mock } from 'node:test';
+import { within } from '../../src/host/dashboard/within';
 import type { ResidencyState, Setup } from '../../src/shared/dashboard';
 import { modelState, numberOf, suggestions } from '../../webview/dashboard/setup';
 
 const GB = 1e9;
+
+describe('what the set-up waits for', () => {
+  let late: number;
+  const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+  beforeEach(() => {
+    late = 0;
+    mock.timers.enable({ apis: ['setTimeout'] });
+  });
+  afterEach(() => mock.timers.reset());
+
+  it('is told later when it takes too long, and not given up', async () => {
+    let answer = (_: string[]): void => {};
+    const list = new Promise<string[]>((resolve) => (answer = resolve));
+    const told = within(2_000, list, () => late++);
+    mock.timers.tick(2_000);
+    assert.equal(await told, undefined);
+    assert.equal(late, 0);
+    answer(['m']);
+    await settled();
+    assert.equal(late, 1);
+  });
+
+  it('is told once when it comes in time, and never when it fails', async () => {
+    assert.deepEqual(await within(2_000, Promise.resolve(['m']), () => late++), ['m']);
+    assert.equal(await within(2_000, Promise.reject(new Error('no')), () => late++), undefined);
+    const failing = settled().then(() => Promise.reject(new Error('no')));
+    const told = within(2_000, failing, () => late++);
+    mock.timers.tick(2_000);
+    assert.equal(await told, undefined);
+    await settled();
+    assert.equal(late, 0);
+  });
+});
 
 describe("the set-up's view", () => {
   const setup: Pick<Setup, 'installed' | 'cloud' | 'gateway'> = {

@@ -16,6 +16,7 @@ import {
 import {
   COMMANDS as WANTED,
   type Doing,
+  EVENTS,
   REQUESTS,
   type Setup,
   type WritableSetting,
@@ -26,6 +27,7 @@ import { COMMANDS, CONFIG_SECTION, EXTENSION_ID } from '../ids';
 import type { Notifications } from '../notifications';
 import { adopted, readSettings } from '../settings';
 import type { MemoryWatch } from './memory';
+import { within } from './within';
 import type { ModelWork } from './work';
 
 export interface SetupParts {
@@ -55,7 +57,7 @@ export function answerSetup(receiver: Receiver, parts: SetupParts): Receiver {
       }),
     );
   return receiver
-    .answer(REQUESTS.setup, post, () => readSetup(intern))
+    .answer(REQUESTS.setup, post, () => readSetup(intern, () => post(EVENTS.setupChanged.with({}))))
     .answer(REQUESTS.setSetting, post, async ({ setting, value }) => {
       await writeSetting(intern, setting, value);
       return {};
@@ -80,8 +82,8 @@ export function answerSetup(receiver: Receiver, parts: SetupParts): Receiver {
     );
 }
 
-/** What is in force and what was set. Holds no secret. */
-export async function readSetup(intern: Intern): Promise<Setup> {
+/** What is in force and what was set. Holds no secret. `onInstalled`: what is missing in it for now is known. */
+export async function readSetup(intern: Intern, onInstalled = () => {}): Promise<Setup> {
   const { config } = intern;
   const settings = readSettings();
   const unset = withoutOwn(settings);
@@ -89,7 +91,7 @@ export async function readSetup(intern: Intern): Promise<Setup> {
   const isOut = cloud.mode !== 'off' || config.gateway !== undefined;
   const [key, installed] = await Promise.all([
     intern.cloudKey(),
-    intern.models.installed(AbortSignal.timeout(INSTALLED_WITHIN_MS)).catch(() => undefined),
+    within(INSTALLED_WITHIN_MS, intern.models.installed(), onInstalled),
   ]);
   return {
     profile: {
