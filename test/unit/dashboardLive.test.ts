@@ -356,6 +356,20 @@ describe('what goes on, in words', () => {
     rates.forget('a');
     assert.equal(rates.of('a', 81, NOW + 2_000), undefined);
   });
+
+  it('takes no earlier prompt of a call into its speed', () => {
+    const rates = new Rates();
+    const phase = (phase: Parameters<Rates['hear']>[0]['phase']) =>
+      rates.hear({ call_id: 'a', phase });
+    rates.of('a', 400, 0);
+    phase({ phase: 'writing', model: 'm', tokens: 410 });
+    assert.equal(rates.of('a', 420, 1_000), 20);
+    phase({ phase: 'reading', model: 'm' });
+    assert.equal(rates.of('a', 500, 60_000), undefined, 'it has just begun to write');
+    assert.equal(rates.of('a', 530, 61_000), 30);
+    phase(undefined);
+    assert.equal(rates.of('a', 531, 62_000), undefined);
+  });
 });
 
 describe('requests between the page and the extension', () => {

@@ -24,7 +24,10 @@ import type { Wire } from '../../shared/ipc';
 export class Rates {
   readonly #first = new Map<string, { at: number; tokens: number }>();
 
-  /** Tokens per second since the first look at the writing; undefined until there is a second one. */
+  /**
+   * Tokens per second since the first look at the writing; undefined until there is a second one. `now`: by a clock
+   * that never runs backwards.
+   */
   of(callId: string, tokens: number, now: number): number | undefined {
     const first = this.#first.get(callId);
     if (!first) this.#first.set(callId, { at: now, tokens });
@@ -32,11 +35,17 @@ export class Rates {
     return ((tokens - first.tokens) / (now - first.at)) * 1000;
   }
 
+  /** Hears of every phase: a call may write several times, for its next prompt or on its next backend. */
+  hear({ call_id, phase }: Pick<CoreRunningCall, 'call_id' | 'phase'>): void {
+    if (phase?.phase !== 'writing') this.forget(call_id);
+  }
+
   forget(callId: string): void {
     this.#first.delete(callId);
   }
 }
 
+/** `now`: as for the rates. */
 export function runningCall(call: CoreRunningCall, rates: Rates, now: number): RunningCall {
   const { call_id, job, backend, model, started_at } = call;
   const phase = phaseOf(call.phase, (tokens) => rates.of(call_id, tokens, now));

@@ -73,7 +73,7 @@ export class DashboardPanel implements vscode.Disposable {
     this.#disposer.own(
       intern.listen({
         onCallStarted: (call) => {
-          const now = Date.now();
+          const now = performance.now();
           this.#post(EVENTS.callStarted.with({ call: runningCall(call, this.#rates, now) }));
           this.#soon(this.#tellStatus);
         },
@@ -177,7 +177,9 @@ export class DashboardPanel implements vscode.Disposable {
         status,
         residency: this.#memory.state,
         work: this.#work.state,
-        running: this.#o.intern.running.map((call) => runningCall(call, this.#rates, now)),
+        running: this.#o.intern.running.map((call) =>
+          runningCall(call, this.#rates, performance.now()),
+        ),
         log: this.#log.state,
       }),
     );
@@ -230,13 +232,14 @@ export class DashboardPanel implements vscode.Disposable {
   }
 
   #onPhase(call: CoreRunningCall): void {
+    this.#rates.hear(call);
     if (!this.#ready) return;
     this.#changedPhases.set(call.call_id, call);
     this.#soon(this.#tellPhases);
   }
 
   readonly #tellPhases = (): void => {
-    const now = Date.now();
+    const now = performance.now();
     for (const changed of this.#changedPhases.values()) {
       const { call_id, phase } = runningCall(changed, this.#rates, now);
       this.#post(EVENTS.callPhase.with({ call_id, phase }));
