@@ -54,7 +54,7 @@ function indexOf(calls: readonly Call[], evictions: readonly number[] = []): Log
     const more = call.code ? { ...names, ...numbers } : { envelope };
     assert.ok(index.add({ ...line, ...more }, place));
   }
-  for (const at of evictions) index.add({ kind: 'eviction', ts: ts(at), model: 'm' }, place);
+  evictions.forEach((at, n) => index.add({ kind: 'eviction', ts: ts(at), model: `m${n}` }, place));
   return index;
 }
 
