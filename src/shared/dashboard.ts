@@ -304,13 +304,11 @@ export type WritableSetting = (typeof WRITABLE_SETTINGS)[number];
 export const RUNNABLE_COMMANDS = [
   'selectProfile',
   'startServer',
-  'showLog',
   'openLogFile',
   'setCloudKey',
   'clearCloudKey',
   'enableCloud',
   'disableCloud',
-  'setServerToken',
 ] as const;
 
 const nothing = z.object({});

@@ -347,6 +347,15 @@ describe('what goes on, in words', () => {
     assert.equal(text({ state: 'failing', reason: 'out_of_memory' }), 'failed');
   });
 
+  it('may run no command of the product that it has no button for', () => {
+    const ran: string[] = [];
+    const receiver = new Receiver().on(COMMANDS.run, ({ command }) => ran.push(command));
+    for (const command of ['startServer', 'showLog', 'setServerToken', 'showDashboard']) {
+      receiver.receive({ name: COMMANDS.run.name, params: { command } });
+    }
+    assert.deepEqual(ran, ['startServer']);
+  });
+
   it('knows the speed of a call only from a second look', () => {
     const rates = new Rates();
     assert.equal(rates.of('a', 1, NOW), undefined);
