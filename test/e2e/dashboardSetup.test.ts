@@ -203,6 +203,7 @@ describe("the dashboard's set-up", function () {
 
     await line().getByRole('button', { name: 'Clear Key' }).click();
     await waitForText(line(), /no key/);
+    assert.equal(await line().getByRole('status').innerText(), '', 'of a key that is gone');
     await frame.getByLabel('Cloud mode').selectOption('off');
     await waitForValue(frame.getByLabel('Cloud mode'), 'off');
     frame = await stage.frame();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mock } from 'node:test';
 import { within } from '../../src/host/dashboard/within';
 import type { ResidencyState, Setup } from '../../src/shared/dashboard';
-import { modelState, numberOf, suggestions } from '../../webview/dashboard/setup';
+import { modelState, numberOf, suggestions, testedBy } from '../../webview/dashboard/setup';
 
 const GB = 1e9;
 
@@ -93,6 +93,24 @@ describe("the set-up's view", () => {
       assert.equal(state.action, action);
     });
   }
+
+  it('shows no result of a test once another server, mode or key is set', () => {
+    const set = { ...setup, host: 'a:1', gateway: 'b:2' };
+    const { cloud } = setup;
+    const changes = [
+      ['local', { ...set, host: 'a:2' }],
+      ['gateway', { ...set, gateway: undefined }],
+      ['cloud', { ...set, cloud: { ...cloud, host: 'other' } }],
+      ['cloud', { ...set, cloud: { ...cloud, mode: 'primary' } }],
+      ['cloud', { ...set, cloud: { ...cloud, key: 'stored' } }],
+    ] as const;
+    for (const [backend, changed] of changes) {
+      assert.notEqual(testedBy(backend, set), testedBy(backend, changed));
+      for (const other of (['local', 'cloud', 'gateway'] as const).filter((b) => b !== backend)) {
+        assert.equal(testedBy(other, set), testedBy(other, changed));
+      }
+    }
+  });
 
   it('offers the installed models, those first that begin with what was typed', () => {
     assert.deepEqual(
