@@ -260,28 +260,31 @@ class InternCore implements Intern {
   }
 
   get models(): Models {
-    const { client, catalogue, backend } = this.#backends.local;
+    // Whoever keeps this outlives a change of the host: each of them asks the server of its own moment.
     return {
       installed: async (signal) =>
-        (await catalogue.list(signal)).map(({ name, size, remote_host, remote_model }) => ({
-          name,
-          size,
-          remote: Boolean(remote_host ?? remote_model),
-        })),
+        (await this.#backends.local.catalogue.list(signal)).map(
+          ({ name, size, remote_host, remote_model }) => ({
+            name,
+            size,
+            remote: Boolean(remote_host ?? remote_model),
+          }),
+        ),
       resident: (signal) => this.#resident(signal),
       pull: async (model, onProgress, signal) => {
-        await client.pull(model, onProgress, signal);
+        await this.#backends.local.client.pull(model, onProgress, signal);
         this.#forgetModels();
       },
       prewarm: (tiers, signal) => this.#prewarm(tiers, signal),
       load: (model, { signal } = {}) => this.#load(model, signal),
       unload: async (model, { signal } = {}) => {
+        const { backend } = this.#backends.local;
         const { name } = await this.#localModel(model, signal);
         await backend.unload(name, signal);
       },
       keep: (model, { signal } = {}) => this.#keep(model, signal),
       refresh: () => this.#forgetModels(),
-      version: (signal) => ask(this.#clock, (s) => client.version(s), signal),
+      version: (signal) => ask(this.#clock, (s) => this.#backends.local.client.version(s), signal),
     };
   }
 

@@ -10,6 +10,7 @@ import {
   type LogState,
   RANGES,
   type Trends,
+  type WhichCall,
 } from '../core/audit/calls';
 import { command, event, request } from './ipc';
 
@@ -116,6 +117,13 @@ const residency = z.discriminatedUnion('state', [
   }),
 ]);
 export type ResidencyState = z.infer<typeof residency>;
+
+const doing = z.enum(['loading', 'keeping', 'unloading', 'pulling']);
+export type Doing = z.infer<typeof doing>;
+
+/** What is being done about models, by their keys, and what went wrong with the last of it, in sentences. */
+const work = z.object({ doing: z.record(text, doing), problem: z.optional(text) });
+export type Work = z.infer<typeof work>;
 
 const status = z.object({
   profile: text,
@@ -296,17 +304,16 @@ export type WritableSetting = (typeof WRITABLE_SETTINGS)[number];
 export const RUNNABLE_COMMANDS = [
   'selectProfile',
   'startServer',
-  'showLog',
   'openLogFile',
   'setCloudKey',
   'clearCloudKey',
   'enableCloud',
   'disableCloud',
-  'setServerToken',
 ] as const;
 
 const nothing = z.object({});
 const aCall = z.object({ call_id: text });
+const whichCall = is<WhichCall>(z.union([z.object({ row: count }), aCall]));
 const aModel = z.object({ model: text });
 const aBackend = z.object({ backend: backendState.shape.backend });
 
@@ -319,6 +326,7 @@ export const EVENTS = {
       now: instant,
       status,
       residency,
+      work,
       running: z.array(runningCall),
       log: logState,
     }),
@@ -328,6 +336,7 @@ export const EVENTS = {
   callPhase: event('call/phase', z.object({ call_id: text, phase })),
   callEnded: event('call/ended', aCall),
   residencyChanged: event('residency/changed', z.object({ residency })),
+  workChanged: event('work/changed', z.object({ work })),
   /** There are more calls, or the log is another one: then `anew`, and no row is what it was. */
   logChanged: event('log/changed', z.object({ log: logState, anew: z.boolean() })),
   /** A setting, a key or an installed model is another one. */
@@ -345,7 +354,7 @@ export const REQUESTS = {
   ),
   facets: request('facets', nothing, facets),
   /** null: it is not in the log, or not any more. */
-  call: request('call', z.union([z.object({ row: count }), aCall]), z.nullable(callDetails)),
+  call: request('call', whichCall, z.nullable(callDetails)),
   trends: request('trends', trendChoice, trends),
   setup: request('setup', nothing, setup),
   /** Whether a backend answers; fails with what is wrong. Milliseconds. */
@@ -359,12 +368,6 @@ export const REQUESTS = {
     }),
     nothing,
   ),
-  /** Each resolves when it is done and the memory was looked at; fails with what is wrong. */
-  loadModel: request('model/load', aModel, nothing),
-  unloadModel: request('model/unload', aModel, nothing),
-  keepModel: request('model/keep', aModel, nothing),
-  /** Resolves to false when the person stopped it. */
-  pullModel: request('model/pull', aModel, z.boolean()),
 };
 
 /** What the person wants. */
@@ -374,7 +377,12 @@ export const COMMANDS = {
   refresh: command('refresh', nothing),
   stopCall: command('call/stop', aCall),
   stopAll: command('call/stopAll', nothing),
-  copyCall: command('call/copy', z.object({ row: count })),
+  /** What comes of these, `work/changed` tells: they may outlive the page. */
+  loadModel: command('model/load', aModel),
+  unloadModel: command('model/unload', aModel),
+  keepModel: command('model/keep', aModel),
+  pullModel: command('model/pull', aModel),
+  copyCall: command('call/copy', whichCall),
   /** The next call tries a backend that is left alone. */
   retryBackend: command('backend/retry', aBackend),
   exportTrends: command('trends/export', trendChoice),

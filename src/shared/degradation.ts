@@ -1,24 +1,24 @@
 import { type Backend, BACKEND_NAMES } from '../core/audit/envelope';
 import type { FailureReason } from '../core/routing/breaker';
 
-/** Why a backend did not answer, in a word or two. */
-const WORDS: Readonly<Record<FailureReason, string>> = {
-  timeout: 'timed out',
-  '5xx': 'server error',
-  rate_limited: 'rate limited',
-  unreachable: 'unreachable',
-  auth_failed: 'no valid key',
-};
-
 /** Puts `values` into a text; the dashboard's own says it in the person's language. */
 export type Translate = (text: string, ...values: string[]) => string;
 
 const inEnglish: Translate = (text, ...values) =>
   text.replace(/\{(\d)\}/g, (_, index) => values[Number(index)] ?? '');
 
-/** `rate limited` */
-export function reasonWords(reason: FailureReason): string {
-  return WORDS[reason];
+/** Why a backend did not answer, in a word or two. */
+const WORDS: Readonly<Record<FailureReason, (t: Translate) => string>> = {
+  timeout: (t) => t('timed out'),
+  '5xx': (t) => t('server error'),
+  rate_limited: (t) => t('rate limited'),
+  unreachable: (t) => t('unreachable'),
+  auth_failed: (t) => t('no valid key'),
+};
+
+/** `rate limited`; `failed` for any other reason. */
+export function reasonWords(reason: string | undefined, t = inEnglish): string {
+  return reason !== undefined && isReason(reason) ? WORDS[reason](t) : t('failed');
 }
 
 /** `cloud rate limited`. Another product's reason stays as it is. */
@@ -88,7 +88,9 @@ export function nameOf(backend: string | undefined, t = inEnglish): string {
 
 function parse(reason: string): { backend: Backend; why: FailureReason } | undefined {
   const [, backend, why] = /^(local|cloud|gateway)_(.+)$/.exec(reason) ?? [];
-  return why !== undefined && Object.hasOwn(WORDS, why)
-    ? { backend: backend as Backend, why: why as FailureReason }
-    : undefined;
+  return why !== undefined && isReason(why) ? { backend: backend as Backend, why } : undefined;
+}
+
+function isReason(reason: string): reason is FailureReason {
+  return Object.hasOwn(WORDS, reason);
 }

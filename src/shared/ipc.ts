@@ -105,7 +105,8 @@ export class Receiver {
 /** Asks through `post` and waits for the replies, which are to be given to `receive`. */
 export class Requester {
   readonly #waiting = new Map<number, (outcome: z.infer<typeof replySchema>) => void>();
-  #last = 0;
+  // A reply to a page that is gone must not be taken for one to the next page.
+  #last = Math.floor(Math.random() * 2 ** 48);
 
   constructor(private readonly post: (message: Wire) => void) {}
 

@@ -257,6 +257,25 @@ describe('the dashboard’s calls', function () {
     await details().waitFor({ state: 'detached' });
   });
 
+  it('lets the details follow the keyboard to a row that is not there yet', async () => {
+    const { keyboard } = stage.wb.page;
+    // A list of which nothing but its beginning was seen.
+    await frame.getByRole('combobox', { name: 'Tier' }).selectOption('deep');
+    await numberIn(/^([\d,]+) of [\d,]+ calls/);
+    await loaded(0);
+    await row(0).click();
+    await details().locator('dl').waitFor();
+    await list().focus();
+    await keyboard.press('End');
+    const last = (await total()) - 1;
+    await row(last).and(frame.locator('[aria-selected=true]')).waitFor();
+    const job = (await row(last).locator('.job > span').first().innerText()).trim();
+    await waitForText(details().locator('h2'), new RegExp(`^${job}$`));
+    await list().and(frame.locator(':focus')).waitFor();
+    await keyboard.press('Home');
+    await row(0).and(frame.locator('[aria-selected=true]')).waitFor();
+  });
+
   it('takes lines of other programs, and one of a megabyte', async () => {
     append(
       callLine(

@@ -77,6 +77,33 @@ describe("the dashboard's view of now", () => {
     await wb.page.keyboard.press('Escape');
   });
 
+  it('knows of a load that was asked for before it was hidden, and says that it failed', async () => {
+    const { wb, server } = await stage.open({}, { loadMs: 18_000 });
+    let frame = await stage.show();
+    await section(frame, 'Residency').getByRole('button', { name: 'Load hermes3:8b' }).click();
+    await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded loading/);
+    await stage.go(frame, 'Calls');
+    await stage.go(frame, 'Now');
+    await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded loading/);
+    await wb.openFile('queue.ts');
+    frame = await stage.show();
+    await waitForText(section(frame, 'Residency'), /loading/);
+    await waitForText(section(frame, 'Residency'), /hermes3:8b .*in VRAM .*Unload/, 30_000);
+
+    const isLoad = ({ path }: { path: string }): boolean => path === '/api/generate';
+    await section(frame, 'Residency').getByRole('button', { name: 'Unload hermes3:8b' }).click();
+    await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded Load/);
+    server.faults.next({ match: isLoad, load: 'out-of-memory' });
+    await section(frame, 'Residency').getByRole('button', { name: 'Load hermes3:8b' }).click();
+    await stage.go(frame, 'Set-up');
+    await waitForText(frame.locator('.setup'), /memory/, 30_000);
+    server.faults.next({ match: isLoad, load: 'out-of-memory' });
+    await frame.getByRole('button', { name: 'Load hermes3:8b' }).first().click();
+    await waitForText(frame.locator('[data-tier=instant]'), /loading/);
+    await wb.openFile('queue.ts');
+    await wb.waitForNotification(/memory/, 40_000);
+  });
+
   it('shows the phase of a running call with its speed, and its Stop ends it', async () => {
     const { wb, server } = await stage.open({}, { tokenMs: 300, loadMs: 8_000 });
     await stage.startSummary();
@@ -188,6 +215,7 @@ describe("the dashboard's view of now", () => {
     await wb.screenshot(path.join(pictures, 'dashboard-breaker.png'));
     await backends.getByRole('button', { name: 'Retry local now' }).click();
     await waitForText(backends, /tried with the next call/);
+    assert.equal(await backends.getByRole('button').count(), 0, 'there is nothing left to retry');
   });
 
   it('goes from view to view by keyboard, and comes back to the same after hiding and reload', async () => {
@@ -218,6 +246,34 @@ describe("the dashboard's view of now", () => {
     await stage.show();
     const tabs = wb.page.locator('.tabs-container .tab', { hasText: 'Ollama Intern' });
     assert.equal(await tabs.count(), 1, 'the command shows the panel that was restored');
+  });
+
+  it('takes the focus along when a key leads from one view to another', async () => {
+    fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
+    const { wb } = await stage.open();
+    const { keyboard } = wb.page;
+    const frame = await stage.show();
+    const latest = frame.getByRole('grid', { name: 'Latest calls' });
+    const details = frame.getByRole('complementary');
+    for (const width of [1280, 660]) {
+      await wb.page.setViewportSize({ width, height: 800 });
+      await stage.go(frame, 'Now');
+      await waitForText(section(frame, 'Latest calls'), /summarize_fast/);
+      await latest.focus();
+      await keyboard.press('Enter');
+      await details.locator('dl').waitFor();
+      assert.equal(await details.locator(':focus').count(), 1, `at ${width} pixels`);
+      await keyboard.press('Escape');
+      await details.waitFor({ state: 'detached' });
+      await frame
+        .getByRole('grid', { name: 'Calls, latest first' })
+        .and(frame.locator(':focus'))
+        .waitFor();
+    }
+    await stage.go(frame, 'Now');
+    await frame.getByRole('button', { name: 'All calls' }).focus();
+    await keyboard.press('Enter');
+    await frame.locator('#view[data-view=calls]:focus').waitFor();
   });
 
   it('loads nothing from anywhere but the workbench', async () => {
@@ -257,6 +313,7 @@ describe("the dashboard's view of now", () => {
         await assertAccessible(frame);
         await wb.screenshot(path.join(pictures, `dashboard-now-${theme}-${width}.png`));
         assert.ok(!(await isTooWide(frame)), `the page scrolls sideways at ${width} pixels`);
+        assert.ok(await frame.getByRole('button', { name: 'Refresh', exact: true }).isVisible());
       }
     });
   }

@@ -183,6 +183,8 @@ describe("the dashboard's set-up", function () {
     await page.keyboard.press('Enter');
     await waitForValue(frame.getByLabel('Cloud mode'), 'primary');
     await waitForText(row(frame, 'embed'), /never/);
+    await waitForText(row(frame, 'instant'), /Cloud: gpt-oss:120b/);
+    assert.doesNotMatch(await row(frame, 'embed').innerText(), /Cloud: /);
     const budgetOf = frame.getByRole('textbox', {
       name: 'Cloud budget of the instant tier in seconds',
     });
@@ -201,6 +203,7 @@ describe("the dashboard's set-up", function () {
 
     await line().getByRole('button', { name: 'Clear Key' }).click();
     await waitForText(line(), /no key/);
+    assert.equal(await line().getByRole('status').innerText(), '', 'of a key that is gone');
     await frame.getByLabel('Cloud mode').selectOption('off');
     await waitForValue(frame.getByLabel('Cloud mode'), 'off');
     frame = await stage.frame();

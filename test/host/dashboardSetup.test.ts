@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import { readSetup, writeSetting } from '../../src/host/dashboard/setup';
 import { type Setup, WRITABLE_SETTINGS, type WritableSetting } from '../../src/shared/dashboard';
-import { Stage } from './support';
+import { eventually, Stage } from './support';
 
 describe("the dashboard's set-up, which", () => {
   let stage: Stage;
@@ -104,6 +104,16 @@ describe("the dashboard's set-up, which", () => {
     });
     assert.ok(setup.installed?.some(({ name }) => name === 'hermes3:8b'));
     assert.deepEqual([setup.cloud.mode, setup.cloud.key], ['off', 'none']);
+  });
+
+  it('is there before a slow server says what is installed, and says when it did', async () => {
+    stage.api.intern.models.refresh();
+    stage.server.faults.next({ match: ({ path }) => path === '/api/tags', delayMs: 3_500 });
+    let isKnown = false;
+    const setup = await readSetup(stage.api.intern, () => (isKnown = true));
+    assert.equal(setup.installed, undefined);
+    await eventually(() => isKnown, 'the list of models');
+    assert.ok((await read()).installed?.some(({ name }) => name === 'hermes3:8b'));
   });
 
   it('is there without a server, which then says nothing of its models', async () => {

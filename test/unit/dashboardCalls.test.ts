@@ -22,6 +22,7 @@ import {
   PAGE_ROWS,
   pagesOf,
   placeByKey,
+  placeKept,
   ROW_HEIGHT,
   spanSeen,
   Throttle,
@@ -440,6 +441,23 @@ describe('the pages of a list', () => {
     await asked[0]?.reply();
     pages.look({ first: 0, end: 30 }, calls);
   }
+
+  it('keep the keyboard on its call when the oldest calls fall out, or newer ones came', async () => {
+    await begin();
+    // Of a list that began with rows 4 to 1003, of which the oldest 4 are out of the time now.
+    assert.equal(placeKept(996, 1_000, 990, pages), 990);
+    // The call itself is not here: as far from the newest.
+    assert.equal(placeKept(996, 1_000, 5, pages), 996);
+    assert.equal(placeKept(100, 1_004, 0, pages), 96);
+    assert.equal(placeKept(2, 1_004, 0, pages), 0);
+    assert.equal(placeKept(996, 1_000, undefined, pages), 996, 'rows are not what they were');
+  });
+
+  it('have no place for the keyboard when there are no calls any more', async () => {
+    calls = 0;
+    await begin();
+    assert.equal(placeKept(3, 10, 3, pages), undefined);
+  });
 
   it('begin with the newest, and ask for nothing that is there', async () => {
     await begin();

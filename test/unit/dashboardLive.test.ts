@@ -1,21 +1,33 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Rates } from '../../src/host/dashboard/live';
+import { createIntern, type Intern } from '../../src/core';
+import type { LogListener } from '../../src/core/audit/logService';
+import { Rates, statusOf, tellOfLog } from '../../src/host/dashboard/live';
 import {
   type BackendState,
   COMMANDS,
   EVENTS,
   type Phase,
   REQUESTS,
+  type ResidencyState,
   type ResidentModel,
   type RunningCall,
   type Status,
 } from '../../src/shared/dashboard';
 import { Receiver, Requester, type Wire } from '../../src/shared/ipc';
 import { Evictions } from '../../src/host/dashboard/evictions';
+import { MemoryWatch } from '../../src/host/dashboard/memory';
+import { ModelWork } from '../../src/host/dashboard/work';
 import * as format from '../../webview/dashboard/format';
 import { backendText, phaseText } from '../../webview/dashboard/live';
-import { advice, expiryText, placeText, shortName } from '../../webview/dashboard/residency';
+import {
+  absentModels,
+  advice,
+  doingText,
+  expiryText,
+  placeText,
+  shortName,
+} from '../../webview/dashboard/residency';
 import { type DashboardState, follow } from '../../webview/dashboard/state';
 
 const NOW = Date.UTC(2026, 5, 1, 12);
@@ -103,24 +115,30 @@ describe('models in memory', () => {
 
   it('that were pushed out are told until they are back', () => {
     const evictions = new Evictions();
-    evictions.learn([
-      { name: 'a', at: NOW },
-      { name: 'b', at: NOW + 1 },
-    ]);
+    evictions.learn(
+      [
+        { name: 'a', at: NOW },
+        { name: 'b', at: NOW + 1 },
+      ],
+      NOW + 1,
+    );
     assert.deepEqual(names(evictions.without([], NOW + 1_000)), ['b', 'a']);
     assert.deepEqual(names(evictions.without([resident('A:latest')], NOW + 2_000)), ['b']);
     assert.deepEqual(names(evictions.without([], NOW + 3_000)), ['b']);
-    evictions.learn([{ name: 'b', at: NOW - 5 * MINUTE }]);
+    evictions.learn([{ name: 'b', at: NOW - 5 * MINUTE }], NOW);
     assert.deepEqual(evictions.without([], NOW), [{ name: 'b', at: NOW + 1 }]);
   });
 
   it('are news for a quarter of an hour', () => {
     const evictions = new Evictions();
-    evictions.learn([
-      { name: 'old', at: NOW - 16 * MINUTE },
-      { name: 'late', at: NOW - 2 * MINUTE },
-      { name: 'later', at: NOW },
-    ]);
+    evictions.learn(
+      [
+        { name: 'old', at: NOW - 16 * MINUTE },
+        { name: 'late', at: NOW - 2 * MINUTE },
+        { name: 'later', at: NOW },
+      ],
+      NOW,
+    );
     assert.deepEqual(names(evictions.without([], NOW)), ['later', 'late']);
     assert.deepEqual(names(evictions.without([], NOW + 14 * MINUTE)), ['later']);
     assert.deepEqual(evictions.without([], NOW + 16 * MINUTE), []);
@@ -128,9 +146,37 @@ describe('models in memory', () => {
 
   it('of another server are forgotten', () => {
     const evictions = new Evictions();
-    evictions.learn([{ name: 'a', at: NOW }]);
+    evictions.without([resident('b')], NOW + 1);
+    evictions.learn([{ name: 'a', at: NOW }], NOW);
     evictions.reset();
     assert.deepEqual(evictions.without([], NOW + 1), []);
+    evictions.learn([{ name: 'b', at: NOW }], NOW + 1);
+    assert.deepEqual(names(evictions.without([], NOW + 1)), ['b'], 'it was there on the other one');
+  });
+
+  it('that were back since are no news when the log is read again', () => {
+    const evictions = new Evictions();
+    const logged = [{ name: 'a', at: NOW }];
+    evictions.learn(logged, NOW);
+    evictions.without([resident('A:latest')], NOW + MINUTE);
+    evictions.without([], NOW + 2 * MINUTE);
+    evictions.learn(logged, NOW + 3 * MINUTE);
+    assert.deepEqual(evictions.without([], NOW + 3 * MINUTE), []);
+    const again = { name: 'a', at: NOW + 4 * MINUTE };
+    evictions.learn([...logged, again], NOW + 4 * MINUTE);
+    assert.deepEqual(evictions.without([], NOW + 4 * MINUTE), [again]);
+  });
+
+  it('that were pushed out in the future are not told, now or for good', () => {
+    const evictions = new Evictions();
+    const known = { name: 'a', at: NOW };
+    evictions.learn([known, { name: 'a', at: NOW + 2_000 }, { name: 'b', at: NOW + 2_000 }], NOW);
+    assert.deepEqual(evictions.without([], NOW), [known]);
+    evictions.without([resident('c')], NOW);
+    const earlier = NOW - 60 * MINUTE;
+    assert.deepEqual(evictions.without([], earlier), [], 'the clock was set back');
+    evictions.learn([{ name: 'c', at: earlier }], earlier);
+    assert.deepEqual(names(evictions.without([], earlier)), ['c']);
   });
 
   it('are told where they are and for how long', () => {
@@ -143,6 +189,15 @@ describe('models in memory', () => {
     assert.equal(expiryText(Date.UTC(2318, 0), NOW), 'kept loaded');
     assert.equal(shortName('nomic-embed-text:latest'), 'nomic-embed-text');
     assert.equal(shortName('latest:8b'), 'latest:8b');
+  });
+
+  it('are listed once, however the tiers spell them', async () => {
+    const present = [{ name: 'hermes3:8b' }, { name: 'qwen3:latest' }];
+    assert.deepEqual(absentModels(['Hermes3:8B', 'Qwen3', 'QWEN3:4b'], present), ['QWEN3:4b']);
+    const tiers = { instant: 'Qwen3', workhorse: 'qwen3:latest', deep: 'local/QWEN3', embed: 'e' };
+    const intern = createIntern({ settings: { tiers }, env: {} });
+    assert.deepEqual(statusOf(intern, undefined, NOW).models, ['Qwen3', 'e']);
+    await intern.dispose();
   });
 
   it('give rise to advice only when something is wrong', () => {
@@ -165,6 +220,82 @@ describe('models in memory', () => {
     assert.equal(advice([], evicted)[0]?.models, 'c, d');
     assert.match(text([], evicted)[0] ?? '', /^c, d were pushed out/);
     assert.match(text([], evicted.slice(1))[0] ?? '', /^d was pushed out/);
+  });
+});
+
+describe('the look at the memory', () => {
+  it('does not wait until the whole log is read, and adds what the log tells', async () => {
+    const told: ResidencyState[] = [];
+    const intern = { models: { resident: () => Promise.resolve([]) } } as unknown as Intern;
+    const watch = new MemoryWatch(intern, (state) => told.push(state));
+    const evicted = [{ name: 'a', at: Date.now() }];
+    let tellLately = (_: typeof evicted): void => {};
+    const begun = watch.begin(new Promise((resolve) => (tellLately = resolve)));
+    await new Promise(setImmediate);
+    assert.deepEqual(told, [{ state: 'known', models: [], evicted: [] }]);
+    tellLately(evicted);
+    await begun;
+    assert.deepEqual(told.at(-1), { state: 'known', models: [], evicted });
+    watch.rest();
+  });
+
+  it('goes on without the log, and not for somebody who has left', async () => {
+    let looks = 0;
+    const resident = () => (looks++, Promise.resolve([]));
+    const watch = new MemoryWatch({ models: { resident } } as unknown as Intern, () => {});
+    await watch.begin(Promise.reject(new Error('The log is closed.')));
+    assert.equal(looks, 1);
+    const begun = watch.begin(Promise.resolve([{ name: 'a', at: Date.now() }]));
+    watch.rest();
+    await begun;
+    assert.equal(looks, 2);
+  });
+});
+
+describe('what is done about a model', () => {
+  let told: string[];
+  let isShown: boolean;
+  let changes: number;
+  let work: ModelWork;
+  beforeEach(() => {
+    [told, isShown, changes] = [[], true, 0];
+    work = new ModelWork({
+      onChange: () => changes++,
+      isShown: () => isShown,
+      tell: (problem) => told.push(problem),
+    });
+  });
+  const failing = () => Promise.reject(new Error('No room.'));
+
+  it('is known to whichever page asks until it is over', async () => {
+    let finish = (): void => {};
+    const act = () => new Promise<void>((resolve) => (finish = resolve));
+    const loading = work.do('Hermes3:8B', 'loading', act);
+    assert.deepEqual(work.state.doing, { 'hermes3:8b': 'loading' });
+    assert.equal(doingText(work.state, 'hermes3:8b'), 'loading');
+    assert.equal(doingText(work.state, 'qwen3:8b'), undefined);
+    await work.do('hermes3:8b', 'unloading', () => assert.fail('two things at once'));
+    assert.equal(changes, 1);
+    finish();
+    await loading;
+    assert.deepEqual([work.state.doing, changes], [{}, 2]);
+  });
+
+  it('and fails is shown by the page, also by one that was opened since', async () => {
+    await work.do('m', 'loading', failing);
+    assert.deepEqual([work.state.problem, told], ['No room.', []]);
+    await work.do('other', 'keeping', () => Promise.resolve());
+    assert.equal(work.state.problem, undefined);
+    await work.do('m', 'loading', failing);
+    work.forget();
+    assert.equal(work.state.problem, undefined);
+  });
+
+  it('and fails while nobody looks at the dashboard is told all the same', async () => {
+    isShown = false;
+    await work.do('m', 'loading', failing);
+    assert.deepEqual(told, ['No room.']);
+    assert.deepEqual(work.state, { doing: {}, problem: undefined });
   });
 });
 
@@ -216,6 +347,15 @@ describe('what goes on, in words', () => {
     assert.equal(text({ state: 'failing', reason: 'out_of_memory' }), 'failed');
   });
 
+  it('may run no command of the product that it has no button for', () => {
+    const ran: string[] = [];
+    const receiver = new Receiver().on(COMMANDS.run, ({ command }) => ran.push(command));
+    for (const command of ['startServer', 'showLog', 'setServerToken', 'showDashboard']) {
+      receiver.receive({ name: COMMANDS.run.name, params: { command } });
+    }
+    assert.deepEqual(ran, ['startServer']);
+  });
+
   it('knows the speed of a call only from a second look', () => {
     const rates = new Rates();
     assert.equal(rates.of('a', 1, NOW), undefined);
@@ -224,6 +364,20 @@ describe('what goes on, in words', () => {
     assert.equal(rates.of('b', 41, NOW + 1_000), undefined);
     rates.forget('a');
     assert.equal(rates.of('a', 81, NOW + 2_000), undefined);
+  });
+
+  it('takes no earlier prompt of a call into its speed', () => {
+    const rates = new Rates();
+    const phase = (phase: Parameters<Rates['hear']>[0]['phase']) =>
+      rates.hear({ call_id: 'a', phase });
+    rates.of('a', 400, 0);
+    phase({ phase: 'writing', model: 'm', tokens: 410 });
+    assert.equal(rates.of('a', 420, 1_000), 20);
+    phase({ phase: 'reading', model: 'm' });
+    assert.equal(rates.of('a', 500, 60_000), undefined, 'it has just begun to write');
+    assert.equal(rates.of('a', 530, 61_000), 30);
+    phase(undefined);
+    assert.equal(rates.of('a', 531, 62_000), undefined);
   });
 });
 
@@ -251,6 +405,20 @@ describe('requests between the page and the extension', () => {
       requester.ask(REQUESTS.test, { backend: b }),
     );
     assert.deepEqual(await Promise.all(asked), [{ took_ms: 1 }, { took_ms: 2 }]);
+  });
+
+  it('are not answered by a late reply to the page before', async () => {
+    const sent: number[] = [];
+    const page = (): Requester => new Requester(({ id = NaN }) => sent.push(id));
+    const [before, after] = [page(), page()];
+    void before.ask(REQUESTS.test, { backend: 'local' });
+    const asked = after.ask(REQUESTS.test, { backend: 'cloud' });
+    const reply = (id: number | undefined, took: number): Wire => ({
+      ...{ name: 'reply', params: { value: { took_ms: took } }, id },
+    });
+    assert.equal(after.receive(reply(sent[0], 1)), false);
+    assert.equal(after.receive(reply(sent[1], 2)), true);
+    assert.deepEqual(await asked, { took_ms: 2 });
   });
 
   it('fail with the words of the other side', async () => {
@@ -287,6 +455,51 @@ describe('requests between the page and the extension', () => {
   });
 });
 
+describe('changes of the log', () => {
+  const log = (heard: LogListener[]) => ({
+    ...{ state: { state: 'known', calls: 2, skipped: 0, more: false } as const },
+    onChanged: (listener: LogListener) => {
+      heard.push(listener);
+      return () => {};
+    },
+  });
+
+  it('are told before the reply in which a row is another call', async () => {
+    const posted: Wire[] = [];
+    const post = (message: Wire): void => void posted.push(message);
+    const heard: LogListener[] = [];
+    const told = log(heard);
+    tellOfLog(told, post, () => assert.fail('it is gathered'));
+    const receiver = new Receiver().answer(REQUESTS.call, post, () => {
+      for (const hear of heard) hear(told.state, true);
+      return null;
+    });
+    receiver.receive({ ...REQUESTS.call.with({ row: 1 }), id: 1 });
+    await new Promise(setImmediate);
+    assert.deepEqual(
+      posted.map(({ name }) => name),
+      ['log/changed', 'reply'],
+    );
+    assert.deepEqual(posted[0]?.params, { log: told.state, anew: true });
+  });
+
+  it('are gathered while there are only more calls', () => {
+    const heard: LogListener[] = [];
+    const told = log(heard);
+    const later = new Set<() => void>();
+    const posted: Wire[] = [];
+    tellOfLog(
+      told,
+      (message) => void posted.push(message),
+      (tell) => void later.add(tell),
+    );
+    for (const hear of [...heard, ...heard]) hear(told.state, false);
+    assert.deepEqual([posted.length, later.size], [0, 1]);
+    for (const tell of later) tell();
+    assert.deepEqual(posted[0]?.params, { log: told.state, anew: false });
+  });
+});
+
 describe('the dashboard’s state', () => {
   let state: DashboardState | undefined;
   let receiver: Receiver;
@@ -308,6 +521,7 @@ describe('the dashboard’s state', () => {
       now: Date.now() + MINUTE,
       status,
       residency: { state: 'asking' },
+      work: { doing: {} },
       running: [running('r1')],
       log: { state: 'known', calls: 3, skipped: 0, more: false },
     });
@@ -358,6 +572,9 @@ describe('the dashboard’s state', () => {
     };
     receiver.receive(EVENTS.residencyChanged.with({ residency }));
     receiver.receive(EVENTS.statusChanged.with({ status: { ...status, profile: 'other' } }));
+    const work = { doing: { m: 'loading' as const }, problem: 'No room.' };
+    receiver.receive(EVENTS.workChanged.with({ work }));
+    assert.deepEqual(state?.work, work);
     assert.deepEqual(state?.residency, residency);
     assert.equal(state.status.profile, 'other');
     assert.equal(state.running.length, 1);

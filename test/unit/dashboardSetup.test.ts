@@ -1,8 +1,43 @@
 import assert from 'node:assert/strict';
+import { mock } from 'node:test';
+import { within } from '../../src/host/dashboard/within';
 import type { ResidencyState, Setup } from '../../src/shared/dashboard';
-import { modelState, numberOf, suggestions } from '../../webview/dashboard/setup';
+import { modelState, numberOf, suggestions, testedBy } from '../../webview/dashboard/setup';
 
 const GB = 1e9;
+
+describe('what the set-up waits for', () => {
+  let late: number;
+  const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+  beforeEach(() => {
+    late = 0;
+    mock.timers.enable({ apis: ['setTimeout'] });
+  });
+  afterEach(() => mock.timers.reset());
+
+  it('is told later when it takes too long, and not given up', async () => {
+    let answer = (_: string[]): void => {};
+    const list = new Promise<string[]>((resolve) => (answer = resolve));
+    const told = within(2_000, list, () => late++);
+    mock.timers.tick(2_000);
+    assert.equal(await told, undefined);
+    assert.equal(late, 0);
+    answer(['m']);
+    await settled();
+    assert.equal(late, 1);
+  });
+
+  it('is told once when it comes in time, and never when it fails', async () => {
+    assert.deepEqual(await within(2_000, Promise.resolve(['m']), () => late++), ['m']);
+    assert.equal(await within(2_000, Promise.reject(new Error('no')), () => late++), undefined);
+    const failing = settled().then(() => Promise.reject(new Error('no')));
+    const told = within(2_000, failing, () => late++);
+    mock.timers.tick(2_000);
+    assert.equal(await told, undefined);
+    await settled();
+    assert.equal(late, 0);
+  });
+});
 
 describe("the set-up's view", () => {
   const setup: Pick<Setup, 'installed' | 'cloud' | 'gateway'> = {
@@ -58,6 +93,24 @@ describe("the set-up's view", () => {
       assert.equal(state.action, action);
     });
   }
+
+  it('shows no result of a test once another server, mode or key is set', () => {
+    const set = { ...setup, host: 'a:1', gateway: 'b:2' };
+    const { cloud } = setup;
+    const changes = [
+      ['local', { ...set, host: 'a:2' }],
+      ['gateway', { ...set, gateway: undefined }],
+      ['cloud', { ...set, cloud: { ...cloud, host: 'other' } }],
+      ['cloud', { ...set, cloud: { ...cloud, mode: 'primary' } }],
+      ['cloud', { ...set, cloud: { ...cloud, key: 'stored' } }],
+    ] as const;
+    for (const [backend, changed] of changes) {
+      assert.notEqual(testedBy(backend, set), testedBy(backend, changed));
+      for (const other of (['local', 'cloud', 'gateway'] as const).filter((b) => b !== backend)) {
+        assert.equal(testedBy(other, set), testedBy(other, changed));
+      }
+    }
+  });
 
   it('offers the installed models, those first that begin with what was typed', () => {
     assert.deepEqual(

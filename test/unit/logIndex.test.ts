@@ -349,6 +349,30 @@ describe('the index of calls', () => {
     assert.equal(index.evictions().length, 3);
   });
 
+  it('count a model once that several windows saw to be pushed out', () => {
+    const at = (ms: number, model: string): LogLine => ({
+      ...{ kind: 'eviction', ts: new Date(Date.parse(TS) + ms).toISOString(), model },
+    });
+    const index = indexOf([
+      at(0, 'hermes3:8b'),
+      at(100, 'qwen3'),
+      // Of another window, in its own order.
+      at(-50, 'Hermes3:8B'),
+      at(9_999, 'qwen3:latest'),
+      at(10_000, 'hermes3:8b'),
+      at(10_100, 'qwen3'),
+    ]);
+    assert.deepEqual(
+      index.evictions().map((one) => [one.model, one.at - Date.parse(TS)]),
+      [
+        ['hermes3:8b', 0],
+        ['qwen3', 100],
+        ['hermes3:8b', 10_000],
+        ['qwen3', 10_100],
+      ],
+    );
+  });
+
   it('stops searching errors when no two of them are alike', () => {
     const index = new LogIndex();
     for (let n = 0; n < 20_050; n++)

@@ -17,7 +17,7 @@ import type { LogState } from '../../src/core/audit/calls';
 import { setAsideFiles, unlessMissing } from '../../src/core/audit/files';
 import { parseLogLine } from '../../src/core/audit/line';
 import { AuditLog } from '../../src/core/audit/log';
-import { hashOf } from '../../src/core/audit/logIndex';
+import { callIdOf, hashOf } from '../../src/core/audit/logIndex';
 import { LogIndexer, type LogIndexerOptions } from '../../src/core/audit/logIndexer';
 import { bigLogLines } from '../support/bigLog';
 
@@ -338,6 +338,29 @@ describe('the index of a log on disk', () => {
     assert.deepEqual(await looked(log), count(21).slice(2));
     assert.deepEqual(heard.at(-1), { state: known(19, { more: true }), anew: true });
     assert.deepEqual(await log.line(18), parseLogLine(text(20)));
+  });
+
+  it('answers about no row that is another call now before it has told so', async () => {
+    const log = indexer({ mostRows: 20, blockBytes: 100 });
+    await writeFile(path, lines(...count(20)));
+    await log.look();
+    await appendFile(path, lines(...count(30).slice(20)));
+    const told = heard.length;
+    const looking = log.look();
+    const answers: Promise<void>[] = [];
+    let isOver = false;
+    void looking.then(() => (isOver = true));
+    while (!isOver) {
+      const answer = log.call({ row: 7 }).then((found) => {
+        assert.equal(found?.line.envelope && callIdOf(found.line), `id ${found?.row.job}`);
+        if (heard.length === told) assert.equal(found?.row.job, '7');
+      });
+      answers.push(answer);
+      await new Promise(setImmediate);
+    }
+    await Promise.all(answers);
+    assert.ok(answers.length > 3, 'it was asked while it read');
+    assert.equal((await log.call({ call_id: 'id 29' }))?.row.job, '29');
   });
 
   it('reads no further when it is closed', async () => {

@@ -83,12 +83,12 @@ describe('the log in a thread of its own', () => {
     assert.deepEqual(service.state, { state: 'known', calls: 2, skipped: 0, more: false });
     assert.equal(await jobs(), '12');
     assert.deepEqual((await service.facets()).model, [{ value: 'm', count: 1 }]);
-    assert.equal((await service.row(1))?.job, '2');
-    assert.equal(await service.row(2), undefined);
-    assert.deepEqual(await service.line(0), parseLogLine(text(1, { model: 'm' })));
-    assert.equal(await service.line(2), undefined);
-    assert.equal(await service.find('id 2'), 1);
-    assert.equal(await service.find('id 3'), undefined);
+    const first = await service.call({ row: 0 });
+    assert.equal(first?.row.job, '1');
+    assert.deepEqual(first.line, parseLogLine(text(1, { model: 'm' })));
+    assert.equal((await service.call({ call_id: 'id 2' }))?.row.row, 1);
+    assert.equal(await service.call({ row: 2 }), undefined);
+    assert.equal(await service.call({ call_id: 'id 3' }), undefined);
     assert.equal((await service.trends({ range: '1h', now: NOW })).total.calls, 2);
     assert.deepEqual(await service.evictions(0), [{ model: 'm', at: NOW }]);
     assert.deepEqual(await service.evictions(NOW + 1), []);

@@ -214,4 +214,17 @@ describe('a model that a person loads, unloads or keeps', () => {
     await intern.models.resident();
     assert.deepEqual(heard, ['hermes3:8b']);
   });
+
+  it('is unloaded where the host points now, not where it pointed before', async () => {
+    const [before, after] = [await serve(), await serve()];
+    const intern = stage().hire(before);
+    const { models: kept } = intern;
+    intern.configure(stage().settingsFor(after));
+    await stage().finish(kept.load('hermes3:8b'));
+    await kept.unload('hermes3:8b');
+    await kept.installed();
+    await kept.version();
+    assert.deepEqual(before.requests, []);
+    assert.equal(after.requests.filter(isUnload).length, 1);
+  });
 });

@@ -54,7 +54,7 @@ function indexOf(calls: readonly Call[], evictions: readonly number[] = []): Log
     const more = call.code ? { ...names, ...numbers } : { envelope };
     assert.ok(index.add({ ...line, ...more }, place));
   }
-  for (const at of evictions) index.add({ kind: 'eviction', ts: ts(at), model: 'm' }, place);
+  evictions.forEach((at, n) => index.add({ kind: 'eviction', ts: ts(at), model: `m${n}` }, place));
   return index;
 }
 
@@ -147,8 +147,8 @@ describe('trends', () => {
       latest.profiles.map(({ profile, p50_ms: p50 }) => [profile, p50]),
       [
         ['b', 1_000],
-        ['', 5],
         ['a', 10],
+        ['', 5],
       ],
     );
     assert.equal(latest.profile, 'b');
@@ -162,6 +162,22 @@ describe('trends', () => {
     assert.equal(trends(calls, { profile: '' }).total.calls, 1);
     const gone = trends(calls, { profile: 'gone' });
     assert.deepEqual([gone.profile, gone.total.calls], ['gone', 0]);
+  });
+
+  it('stay at the profile of the latest call that names one when another program logs a bare timeout', () => {
+    const index = indexOf([{ at: NOW - 2, profile: 'a', elapsed: 10 }]);
+    const place = { file: 1, offset: 0, length: 0 };
+    index.add({ kind: 'timeout', ts: ts(NOW - 1), tier: 'instant', timeout_ms: 5_000 }, place);
+    const latest = index.trends({ range: '1h', now: NOW });
+    assert.equal(latest.profile, 'a');
+    assert.equal(latest.total.calls, 1);
+    assert.deepEqual(
+      latest.profiles.map(({ profile, calls }) => [profile, calls]),
+      [
+        ['a', 1],
+        ['', 1],
+      ],
+    );
   });
 
   it('count calls of a clock that was wrong apart', () => {
@@ -251,7 +267,7 @@ function plainly(calls: Call[], evictions: number[], { range, profile, now }: Tr
     latest.set(nameOf(call), Math.max(call.at, latest.get(nameOf(call)) ?? -Infinity));
   }
   const order = [...latest]
-    .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+    .sort(([a, m], [b, n]) => Number(!a) - Number(!b) || n - m || (a < b ? -1 : 1))
     .map(([name]) => name);
   const chosen = inRange.length > 0 ? (profile ?? order[0]) : undefined;
   const mine = inRange.filter((call) => nameOf(call) === chosen);

@@ -98,6 +98,15 @@ export class CallPages {
     return this.#pages.get(pageOf(fromOldest))?.[fromOldest % PAGE_ROWS];
   }
 
+  /** Where a call is among those that are here, counted from the oldest row. */
+  find(row: number): number | undefined {
+    for (const [page, calls] of this.#pages) {
+      const index = calls.findIndex((call) => call?.row === row);
+      if (index >= 0) return page * PAGE_ROWS + index;
+    }
+    return undefined;
+  }
+
   /** The rows that are seen, in a list of `total` rows. */
   look({ first, end }: Span, total: number): void {
     this.#seen = { from: Math.max(0, total - end), to: total - first };
@@ -197,6 +206,22 @@ export class CallPages {
       this.#answered.delete(number);
     }
   }
+}
+
+/**
+ * Where the keyboard is in a list that takes the place of another, both counted from the oldest row: on the same call
+ * if it is here, else as far from the newest as it was. `row`: of that call, if rows are what they were.
+ */
+export function placeKept(
+  active: number,
+  listed: number,
+  row: number | undefined,
+  next: CallPages,
+): number | undefined {
+  const { total = 0 } = next;
+  if (total === 0) return undefined;
+  const found = row === undefined ? undefined : next.find(row);
+  return found ?? Math.max(0, total - (listed - active));
 }
 
 /** Calls `act` at once, and then at most every `ms` for as long as it is wanted. */

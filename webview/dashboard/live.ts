@@ -1,3 +1,4 @@
+import { reasonWords } from '../../src/shared/degradation';
 import type { BackendState, Phase } from '../../src/shared/dashboard';
 import { clock, count, elapsed, rate } from './format';
 import { t } from './l10n';
@@ -43,7 +44,7 @@ export function backendText(
   { state, reason, retry_at: retryAt, backend, version }: BackendState,
   now: number,
 ): { text: string; tone: Tone } {
-  const why = reasonText(reason);
+  const why = reasonWords(reason, t);
   switch (state) {
     case 'unknown':
       return { text: t('not asked yet'), tone: 'quiet' };
@@ -66,22 +67,5 @@ export function backendText(
       return { text: t('{0} · tried with the next call', why), tone: 'warning' };
     case 'misconfigured':
       return { text: t('no valid key'), tone: 'error' };
-  }
-}
-
-function reasonText(reason: string | undefined): string {
-  switch (reason) {
-    case 'timeout':
-      return t('timed out');
-    case '5xx':
-      return t('server error');
-    case 'rate_limited':
-      return t('rate limited');
-    case 'unreachable':
-      return t('unreachable');
-    case 'auth_failed':
-      return t('no valid key');
-    default:
-      return t('failed');
   }
 }

@@ -1,4 +1,5 @@
-import type { EvictedModel, ResidentModel } from '../../src/shared/dashboard';
+import { modelKey, sameModel } from '../../src/core/ollama/names';
+import type { EvictedModel, ResidentModel, Work } from '../../src/shared/dashboard';
 import { clock, count, gigabytes } from './format';
 import { t } from './l10n';
 
@@ -30,6 +31,30 @@ export function windowText(tokens: number | undefined): string {
 /** `:latest` goes without saying. */
 export function shortName(name: string): string {
   return name.replace(/:latest$/, '');
+}
+
+/** What is being done about a model, in a word; undefined: nothing. */
+export function doingText({ doing }: Work, name: string): string | undefined {
+  switch (doing[modelKey(name)]) {
+    case undefined:
+      return undefined;
+    case 'loading':
+      return t('loading');
+    case 'keeping':
+      return t('keeping');
+    case 'unloading':
+      return t('unloading');
+    case 'pulling':
+      return t('pulling');
+  }
+}
+
+/** Those of the wanted models that are neither in memory nor told to be pushed out of it. */
+export function absentModels(
+  wanted: readonly string[],
+  present: readonly { name: string }[],
+): string[] {
+  return wanted.filter((name) => !present.some((one) => sameModel(one.name, name)));
 }
 
 export function isPartial({ size, size_vram }: ResidentModel): boolean {

@@ -4,6 +4,7 @@ import { gigabytes } from './format';
 import { t } from './l10n';
 
 type Tier = Setup['tiers'][number];
+export type BackendName = Tier['backend'];
 
 export interface ModelState {
   text: string;
@@ -40,6 +41,21 @@ export function modelState(
     tone: 'quiet',
     action: 'load',
   };
+}
+
+/** What a test of a backend tries: its result says nothing of another server, mode or key. */
+export function testedBy(
+  backend: BackendName,
+  { host, gateway, cloud }: Pick<Setup, 'host' | 'gateway' | 'cloud'>,
+): string {
+  switch (backend) {
+    case 'local':
+      return host;
+    case 'cloud':
+      return `${cloud.host} ${cloud.mode} ${cloud.key}`;
+    case 'gateway':
+      return gateway ?? '';
+  }
 }
 
 /** What a field for a model offers: those that are installed and have the text in their name, best first. */

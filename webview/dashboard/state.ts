@@ -4,6 +4,7 @@ import {
   type ResidencyState,
   type RunningCall,
   type Status,
+  type Work,
 } from '../../src/shared/dashboard';
 import { Receiver } from '../../src/shared/ipc';
 
@@ -11,6 +12,7 @@ import { Receiver } from '../../src/shared/ipc';
 export interface DashboardState {
   status: Status;
   residency: ResidencyState;
+  work: Work;
   running: RunningCall[];
   log: LogState;
   /** Grows whenever there are other calls, so that whoever shows some asks again. */
@@ -57,6 +59,7 @@ export function follow(
       change(({ running }) => ({ running: without(running, call_id) })),
     )
     .on(EVENTS.residencyChanged, ({ residency }) => change(() => ({ residency })))
+    .on(EVENTS.workChanged, ({ work }) => change(() => ({ work })))
     .on(EVENTS.logChanged, ({ log, anew }) =>
       change(({ logVersion, logNumber }) => ({
         log,

@@ -44,6 +44,9 @@ export interface CallRow {
   warnings?: number | undefined;
 }
 
+/** One call: by its row, which is another one when the log was read anew, or by its id. */
+export type WhichCall = { row: number } | { call_id: string };
+
 /** What calls can be chosen by, in the order in which it is shown. */
 export const FACETS = ['job', 'tier', 'model', 'backend', 'surface', 'outcome', 'profile'] as const;
 export type Facet = (typeof FACETS)[number];
@@ -97,7 +100,7 @@ export type Range = (typeof RANGES)[number];
 
 export interface TrendQuery {
   range: Range;
-  /** Figures of different machines are never mixed. Absent: that of the latest call in the range. */
+  /** Figures of different machines are never mixed. Absent: that of the latest call in the range that names one. */
   profile?: string | undefined;
   /** The end of the range. */
   now: number;
@@ -136,7 +139,7 @@ export interface Trends {
   /** The end of the last bucket, in which `now` lies. */
   to: number;
   bucket_ms: number;
-  /** Those with calls in the range, that of the latest call first. */
+  /** Those with calls in the range, that of the latest call first; '', of calls that name none, last. */
   profiles: ({ profile: string } & Figures)[];
   /** Whose figures follow; absent when there is no call in the range. */
   profile?: string | undefined;

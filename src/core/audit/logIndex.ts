@@ -11,6 +11,7 @@ import {
   type TrendQuery,
   type Trends,
 } from './calls';
+import { modelKey } from '../ollama/names';
 import { jobOf, type LogLine } from './line';
 import { spentBy } from './spent';
 import { trendsOf } from './trends';
@@ -100,6 +101,9 @@ interface Found {
 const FIRST_CAPACITY = 256;
 const MOST_ROWS = 1_000_000;
 const MOST_EVICTIONS = 100_000;
+/** The same model pushed out within so many milliseconds is the same eviction, among so many before it. */
+const ALIKE_MS = 10_000;
+const MOST_ALIKE = 50;
 /** Of the rows, and of the evictions: so many go at once when there are too many. */
 const DROPPED = 0.1;
 /** Further errors are not found by their words. */
@@ -376,11 +380,20 @@ export class LogIndex {
     const at = Date.parse(line.ts);
     const model = name(line.model);
     if (Number.isNaN(at) || model === undefined) return false;
+    if (this.#isEvicted(model, at)) return true;
     if (this.#evictions.length >= MOST_EVICTIONS) {
       this.#evictions.splice(0, MOST_EVICTIONS * DROPPED);
     }
     this.#evictions.push({ model, at });
     return true;
+  }
+
+  /** Each window that looks at the memory logs what it finds to be pushed out. */
+  #isEvicted(model: string, at: number): boolean {
+    const key = modelKey(model);
+    return this.#evictions
+      .slice(-MOST_ALIKE)
+      .some((one) => Math.abs(at - one.at) < ALIKE_MS && modelKey(one.model) === key);
   }
 
   #grow(): void {

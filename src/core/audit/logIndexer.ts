@@ -1,5 +1,14 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import type { CallPage, CallQuery, CallRow, Facets, LogState, TrendQuery, Trends } from './calls';
+import type {
+  CallPage,
+  CallQuery,
+  CallRow,
+  Facets,
+  LogState,
+  TrendQuery,
+  Trends,
+  WhichCall,
+} from './calls';
 import { type SetAsideFile, unlessMissing } from './files';
 import { type LogLine, parseLogLine } from './line';
 import { callIdOf, type Eviction, hashOf, LogIndex, type Mark } from './logIndex';
@@ -16,6 +25,12 @@ export interface LogIndexerOptions {
   tailFrom?: number;
   /** Bytes. */
   blockBytes?: number;
+}
+
+/** A call as it is listed, and as it stands in the log. */
+export interface LoggedCall {
+  row: CallRow;
+  line: LogLine;
 }
 
 /** A file of the log, as far as it is read. */
@@ -127,6 +142,19 @@ export class LogIndexer {
     // It may have been set aside just now.
     await this.look();
     return this.#files.includes(file) ? this.#lineAt(file, mark) : undefined;
+  }
+
+  /** By its row, or the newest with its id; undefined when it is not there any more. Row and line are of one moment. */
+  async call(which: WhichCall): Promise<LoggedCall | undefined> {
+    const { index, generation } = this.#told ?? {};
+    // What a row is now has not been told yet, so whoever asks means another one.
+    const isUntold = index === this.#shown && generation !== this.#shown.generation;
+    if (isUntold) await this.look();
+    const number = 'row' in which ? which.row : await this.find(which.call_id);
+    if (number === undefined) return undefined;
+    const row = this.row(number);
+    const line = await this.line(number);
+    return row && line && { row, line };
   }
 
   /** The row of the newest call with this id, which may have been added just now. */

@@ -1,16 +1,14 @@
 import { Worker } from 'node:worker_threads';
 import { type Clock, systemClock, type Timer } from '../clock';
-import type { CallPage, CallQuery, CallRow, Facets, LogState, TrendQuery, Trends } from './calls';
-import type { LogLine } from './line';
+import type { CallPage, CallQuery, Facets, LogState, TrendQuery, Trends, WhichCall } from './calls';
 import type { Eviction } from './logIndex';
+import type { LoggedCall } from './logIndexer';
 
 export type LogQuestion =
   | { what: 'look' }
   | { what: 'facets' }
   | { what: 'calls'; query: CallQuery }
-  | { what: 'row'; row: number }
-  | { what: 'line'; row: number }
-  | { what: 'find'; callId: string }
+  | { what: 'call'; which: WhichCall }
   | { what: 'trends'; query: TrendQuery }
   | { what: 'evictions'; since: number };
 
@@ -91,18 +89,9 @@ export class LogService {
     return this.#ask({ what: 'facets' });
   }
 
-  row(row: number): Promise<CallRow | undefined> {
-    return this.#ask({ what: 'row', row });
-  }
-
-  /** The line of a row as it stands in the log; undefined when it is not there any more. */
-  line(row: number): Promise<LogLine | undefined> {
-    return this.#ask({ what: 'line', row });
-  }
-
-  /** The row of the newest call with this id. */
-  find(callId: string): Promise<number | undefined> {
-    return this.#ask({ what: 'find', callId });
+  /** By its row, or the newest with its id; undefined when it is not in the log any more. */
+  call(which: WhichCall): Promise<LoggedCall | undefined> {
+    return this.#ask({ what: 'call', which });
   }
 
   /** Waits until the whole log is read. */

@@ -22,12 +22,8 @@ async function answer(log: LogIndexer, question: LogQuestion): Promise<unknown> 
       return log.calls(question.query);
     case 'facets':
       return log.facets();
-    case 'row':
-      return log.row(question.row);
-    case 'line':
-      return log.line(question.row);
-    case 'find':
-      return log.find(question.callId);
+    case 'call':
+      return log.call(question.which);
     case 'trends':
       return log.trends(question.query);
     case 'evictions':

@@ -121,7 +121,10 @@ function chooseCalls({ length, columns, traits }: CallTable, from: number, last:
   return { rows: rows.subarray(0, chosen), future, counts, latest };
 }
 
-/** Those that the calls name, that of the latest call first. A call that names none has ''. */
+/**
+ * Those that the calls name, that of the latest call first. A call that names none has '', which comes last: a failure
+ * of another program is not the machine's last word about itself.
+ */
 function profilesOf(traits: readonly Traits[], latest: Float64Array): string[] {
   const moments = new Map<string, number>();
   traits.forEach(({ profile = '' }, id) => {
@@ -129,7 +132,7 @@ function profilesOf(traits: readonly Traits[], latest: Float64Array): string[] {
     if (moment > (moments.get(profile) ?? -Infinity)) moments.set(profile, moment);
   });
   return [...moments]
-    .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+    .sort(([a, m], [b, n]) => Number(a === '') - Number(b === '') || n - m || (a < b ? -1 : 1))
     .map(([profile]) => profile);
 }
 

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import type { InternError } from '../../core';
+import type { WhichCall } from '../../core/audit/calls';
 import type { LogService } from '../../core/audit/logService';
 import { detailsOf, recordJson } from '../../shared/calls';
 import { COMMANDS, REQUESTS } from '../../shared/dashboard';
@@ -28,7 +29,7 @@ export class Hints {
 /** Answers what the webview asks about the calls of the log. */
 export function answerAboutCalls(
   receiver: Receiver,
-  log: Pick<LogService, 'calls' | 'facets' | 'find' | 'row' | 'line'>,
+  log: Pick<LogService, 'calls' | 'facets' | 'call'>,
   hints: Hints,
   post: (reply: Wire) => void,
 ): Receiver {
@@ -36,22 +37,20 @@ export function answerAboutCalls(
     .answer(REQUESTS.calls, post, (query) => log.calls(query))
     .answer(REQUESTS.facets, post, () => log.facets())
     .answer(REQUESTS.call, post, async (which) => {
-      const number = 'row' in which ? which.row : await log.find(which.call_id);
-      if (number === undefined) return null;
-      const [row, line] = await Promise.all([log.row(number), log.line(number)]);
-      if (!row || !line) return null;
-      const details = detailsOf(line, row);
+      const found = await log.call(which);
+      if (!found) return null;
+      const details = detailsOf(found.line, found.row);
       return { ...details, hint: hints.of(details.record.call_id) };
     })
-    .on(COMMANDS.copyCall, ({ row }) => void copy(row));
+    .on(COMMANDS.copyCall, (which) => void copy(which));
 
-  async function copy(number: number): Promise<void> {
-    const [row, line] = await Promise.all([log.row(number), log.line(number)]).catch(() => []);
-    if (!row || !line) {
+  async function copy(which: WhichCall): Promise<void> {
+    const found = await log.call(which).catch(() => undefined);
+    if (!found) {
       vscode.window.showWarningMessage(vscode.l10n.t('This call is not in the log any more.'));
       return;
     }
-    await vscode.env.clipboard.writeText(recordJson(line, row));
+    await vscode.env.clipboard.writeText(recordJson(found.line, found.row));
     vscode.window.setStatusBarMessage(vscode.l10n.t('Copied the record of the call.'), SHOWN_MS);
   }
 }

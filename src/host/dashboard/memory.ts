@@ -1,5 +1,5 @@
 import { type Intern, type InternError, type PsModel, toInternError } from '../../core';
-import type { ResidencyState, ResidentModel } from '../../shared/dashboard';
+import type { EvictedModel, ResidencyState, ResidentModel } from '../../shared/dashboard';
 import { Evictions } from './evictions';
 
 const POLL_MS = 3_000;
@@ -37,6 +37,17 @@ export class MemoryWatch {
     // Whoever looks away meanwhile has aborted it.
     const pause = state.state === 'failed' ? POLL_FAILED_MS : POLL_MS;
     this.#timer = setTimeout(() => void this.look(), pause);
+  }
+
+  /**
+   * Looks at once, and again when it is known which models the log says were pushed out lately, before this look or by
+   * other windows: a long log is read for a while.
+   */
+  async begin(lately: Promise<readonly EvictedModel[]>): Promise<void> {
+    void this.look();
+    const evicted = await lately.catch(() => []);
+    this.evictions.learn(evicted, Date.now());
+    if (evicted.length > 0) await this.stir();
   }
 
   /** Something has changed the memory. Resolves when that was looked at, if anybody wants to know. */

@@ -1,18 +1,20 @@
 import * as vscode from 'vscode';
 import type { Intern, RunningCall as CoreRunningCall } from '../../core';
 import { LogService } from '../../core/audit/logService';
-import { COMMANDS, EVENTS } from '../../shared/dashboard';
+import { COMMANDS, type EvictedModel, EVENTS } from '../../shared/dashboard';
 import { Receiver, type Wire } from '../../shared/ipc';
 import { COMMANDS as PRODUCT_COMMANDS, VIEWS } from '../ids';
 import { Disposer } from '../lifecycle';
 import type { Notifications } from '../notifications';
+import { plain } from '../plain';
 import { answerAboutCalls, Hints } from './calls';
 import { NEWS_MS } from './evictions';
-import { Rates, runningCall, statusOf } from './live';
+import { Rates, runningCall, statusOf, tellOfLog } from './live';
 import { MemoryWatch } from './memory';
 import { pageHtml, resourceRoot } from './page';
 import { answerSetup } from './setup';
 import { answerAboutTrends } from './trendsExport';
+import { ModelWork } from './work';
 
 export interface DashboardOptions {
   extensionUri: vscode.Uri;
@@ -31,6 +33,7 @@ export class DashboardPanel implements vscode.Disposable {
   readonly #disposer = new Disposer();
   readonly #log: LogService;
   readonly #memory: MemoryWatch;
+  readonly #work: ModelWork;
   readonly #rates = new Rates();
   readonly #hints = new Hints();
   #panel: vscode.WebviewPanel | undefined;
@@ -41,7 +44,6 @@ export class DashboardPanel implements vscode.Disposable {
   #host: string;
   #version: string | undefined;
   #logPath: string | undefined;
-  #logIsAnew = false;
   readonly #changedPhases = new Map<string, CoreRunningCall>();
   /** What was told last. */
   #status = '';
@@ -54,10 +56,15 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log = this.#disposer.own(
       new LogService(vscode.Uri.joinPath(extensionUri, 'dist', 'logWorker.js').fsPath),
     );
-    this.#log.onChanged((_, anew) => this.#onLog(anew));
+    tellOfLog(this.#log, this.#post, (tell) => this.#soon(tell));
     this.#memory = new MemoryWatch(intern, (residency) =>
       this.#post(EVENTS.residencyChanged.with({ residency })),
     );
+    this.#work = new ModelWork({
+      onChange: () => this.#post(EVENTS.workChanged.with({ work: this.#work.state })),
+      isShown: () => this.#ready,
+      tell: (problem) => void vscode.window.showErrorMessage(plain(problem)),
+    });
     this.#disposer.own(
       vscode.window.registerWebviewPanelSerializer(VIEWS.dashboard, {
         deserializeWebviewPanel: async (panel) => this.#adopt(panel),
@@ -66,7 +73,7 @@ export class DashboardPanel implements vscode.Disposable {
     this.#disposer.own(
       intern.listen({
         onCallStarted: (call) => {
-          const now = Date.now();
+          const now = performance.now();
           this.#post(EVENTS.callStarted.with({ call: runningCall(call, this.#rates, now) }));
           this.#soon(this.#tellStatus);
         },
@@ -79,8 +86,11 @@ export class DashboardPanel implements vscode.Disposable {
         onConfig: () => this.#onConfig(),
         onBackend: () => this.#soon(this.#tellStatus),
         onEvicted: (models) => {
-          const at = Date.now();
-          this.#memory.evictions.learn(models.map((name) => ({ name, at })));
+          const now = Date.now();
+          this.#memory.evictions.learn(
+            models.map((name) => ({ name, at: now })),
+            now,
+          );
         },
         onModels: () => this.#post(EVENTS.setupChanged.with({})),
         onCloudKey: () => this.#post(EVENTS.setupChanged.with({})),
@@ -151,8 +161,8 @@ export class DashboardPanel implements vscode.Disposable {
       .on(COMMANDS.run, ({ command }) => run(PRODUCT_COMMANDS[command]));
     answerAboutCalls(receiver, this.#log, this.#hints, this.#post);
     answerAboutTrends(receiver, this.#log, this.#post);
-    const post = this.#post;
-    return answerSetup(receiver, { intern, notifications, memory: this.#memory, post });
+    const parts = { memory: this.#memory, work: this.#work, post: this.#post };
+    return answerSetup(receiver, { intern, notifications, ...parts });
   }
 
   #start(): void {
@@ -161,33 +171,34 @@ export class DashboardPanel implements vscode.Disposable {
     const now = Date.now();
     const status = statusOf(this.#o.intern, this.#version, now);
     this.#status = JSON.stringify(status);
-    this.#logIsAnew = false;
     this.#post(
       EVENTS.snapshot.with({
         now,
         status,
         residency: this.#memory.state,
-        running: this.#o.intern.running.map((call) => runningCall(call, this.#rates, now)),
+        work: this.#work.state,
+        running: this.#o.intern.running.map((call) =>
+          runningCall(call, this.#rates, performance.now()),
+        ),
         log: this.#log.state,
       }),
     );
     this.#showWanted();
     this.#log.watch(true);
-    void this.#look();
+    void this.#memory.begin(this.#lately());
     void this.#askVersion();
   }
 
   #refresh(): void {
     this.#o.intern.models.refresh();
+    this.#work.forget();
     this.#openLog();
     this.#start();
   }
 
-  /** First what the log tells of the time before, and of other windows. */
-  async #look(): Promise<void> {
-    const lately = await this.#log.evictions(Date.now() - NEWS_MS).catch(() => []);
-    this.#memory.evictions.learn(lately.map(({ model, at }) => ({ name: model, at })));
-    if (this.#ready) await this.#memory.look();
+  async #lately(): Promise<EvictedModel[]> {
+    const evictions = await this.#log.evictions(Date.now() - NEWS_MS);
+    return evictions.map(({ model, at }) => ({ name: model, at }));
   }
 
   async #askVersion(): Promise<void> {
@@ -220,24 +231,15 @@ export class DashboardPanel implements vscode.Disposable {
     this.#log.open(this.#logPath);
   }
 
-  #onLog(anew: boolean): void {
-    this.#logIsAnew ||= anew;
-    this.#soon(this.#tellLog);
-  }
-
-  readonly #tellLog = (): void => {
-    this.#post(EVENTS.logChanged.with({ log: this.#log.state, anew: this.#logIsAnew }));
-    this.#logIsAnew = false;
-  };
-
   #onPhase(call: CoreRunningCall): void {
+    this.#rates.hear(call);
     if (!this.#ready) return;
     this.#changedPhases.set(call.call_id, call);
     this.#soon(this.#tellPhases);
   }
 
   readonly #tellPhases = (): void => {
-    const now = Date.now();
+    const now = performance.now();
     for (const changed of this.#changedPhases.values()) {
       const { call_id, phase } = runningCall(changed, this.#rates, now);
       this.#post(EVENTS.callPhase.with({ call_id, phase }));

@@ -13,18 +13,28 @@ import {
   TIERS,
   toInternError,
 } from '../../core';
-import { REQUESTS, type Setup, type WritableSetting } from '../../shared/dashboard';
+import {
+  COMMANDS as WANTED,
+  type Doing,
+  EVENTS,
+  REQUESTS,
+  type Setup,
+  type WritableSetting,
+} from '../../shared/dashboard';
 import type { Receiver, Wire } from '../../shared/ipc';
 import { errorText } from '../actions';
 import { COMMANDS, CONFIG_SECTION, EXTENSION_ID } from '../ids';
 import type { Notifications } from '../notifications';
 import { adopted, readSettings } from '../settings';
 import type { MemoryWatch } from './memory';
+import { within } from './within';
+import type { ModelWork } from './work';
 
 export interface SetupParts {
   intern: Intern;
   notifications: Pick<Notifications, 'quietly'>;
   memory: Pick<MemoryWatch, 'stir'>;
+  work: Pick<ModelWork, 'do'>;
   /** To the page. */
   post: (reply: Wire) => void;
 }
@@ -34,19 +44,20 @@ const INSTALLED_WITHIN_MS = 2_000;
 
 /** Answers what the set-up asks of the extension, and what the residency asks of the models. */
 export function answerSetup(receiver: Receiver, parts: SetupParts): Receiver {
-  const { intern, notifications, memory, post } = parts;
+  const { intern, notifications, memory, work, post } = parts;
   const { models } = intern;
-  const change = (act: () => Promise<void>): Promise<object> =>
-    inWords(async () => {
-      try {
-        await act();
-      } finally {
-        await memory.stir();
-      }
-      return {};
-    });
+  const change = (model: string, doing: Doing, act: () => Promise<void>): void =>
+    void work.do(model, doing, () =>
+      inWords(async () => {
+        try {
+          await act();
+        } finally {
+          await memory.stir();
+        }
+      }),
+    );
   return receiver
-    .answer(REQUESTS.setup, post, () => readSetup(intern))
+    .answer(REQUESTS.setup, post, () => readSetup(intern, () => post(EVENTS.setupChanged.with({}))))
     .answer(REQUESTS.setSetting, post, async ({ setting, value }) => {
       await writeSetting(intern, setting, value);
       return {};
@@ -58,17 +69,21 @@ export function answerSetup(receiver: Receiver, parts: SetupParts): Receiver {
         return { took_ms: performance.now() - start };
       }),
     )
-    .answer(REQUESTS.loadModel, post, ({ model }) => change(() => models.load(model)))
-    .answer(REQUESTS.keepModel, post, ({ model }) => change(() => models.keep(model)))
-    .answer(REQUESTS.unloadModel, post, ({ model }) => change(() => models.unload(model)))
-    .answer(REQUESTS.pullModel, post, async ({ model }) => {
-      if (!isPlausibleModelName(model)) throw notAModel(model);
-      return (await vscode.commands.executeCommand<boolean>(COMMANDS.pullModel, model)) === true;
-    });
+    .on(WANTED.loadModel, ({ model }) => change(model, 'loading', () => models.load(model)))
+    .on(WANTED.keepModel, ({ model }) => change(model, 'keeping', () => models.keep(model)))
+    .on(WANTED.unloadModel, ({ model }) => change(model, 'unloading', () => models.unload(model)))
+    .on(
+      WANTED.pullModel,
+      ({ model }) =>
+        void work.do(model, 'pulling', async () => {
+          if (!isPlausibleModelName(model)) throw notAModel(model);
+          await vscode.commands.executeCommand(COMMANDS.pullModel, model);
+        }),
+    );
 }
 
-/** What is in force and what was set. Holds no secret. */
-export async function readSetup(intern: Intern): Promise<Setup> {
+/** What is in force and what was set. Holds no secret. `onInstalled`: what is missing in it for now is known. */
+export async function readSetup(intern: Intern, onInstalled = () => {}): Promise<Setup> {
   const { config } = intern;
   const settings = readSettings();
   const unset = withoutOwn(settings);
@@ -76,7 +91,7 @@ export async function readSetup(intern: Intern): Promise<Setup> {
   const isOut = cloud.mode !== 'off' || config.gateway !== undefined;
   const [key, installed] = await Promise.all([
     intern.cloudKey(),
-    intern.models.installed(AbortSignal.timeout(INSTALLED_WITHIN_MS)).catch(() => undefined),
+    within(INSTALLED_WITHIN_MS, intern.models.installed(), onInstalled),
   ]);
   return {
     profile: {
