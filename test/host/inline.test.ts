@@ -337,12 +337,18 @@ describe('the lightbulb of a selection', () => {
     range: vscode.Range,
     kind?: string,
   ): Promise<string[]> {
-    const actions = await vscode.commands.executeCommand<(vscode.CodeAction | vscode.Command)[]>(
-      'vscode.executeCodeActionProvider',
-      document.uri,
-      range,
-      kind,
-    );
+    const ask = () =>
+      vscode.commands.executeCommand<(vscode.CodeAction | vscode.Command)[]>(
+        'vscode.executeCodeActionProvider',
+        document.uri,
+        range,
+        kind,
+      );
+    // The editor takes the question back when the document is drawn anew meanwhile.
+    const actions = await ask().then(undefined, (error: Error) => {
+      if (error.name !== 'Canceled') throw error;
+      return ask();
+    });
     return actions
       .map(({ title }) => title)
       .filter((title) => title.includes('Ollama Intern'))
