@@ -161,11 +161,15 @@ export function distinctNames(folders: readonly { name: string; path: string }[]
   return folders.map(({ name, path }) => {
     const same = folders.filter((one) => one.name === name && one.path !== path);
     if (same.length === 0) return name;
-    const parts = path.split(/[\\/]/).filter(Boolean);
+    const parts = partsOf(path);
     const ends = parts.map((_part, at) => parts.slice(-1 - at).join('/'));
-    const others = same.map((one) => `/${one.path.split(/[\\/]/).filter(Boolean).join('/')}`);
+    const others = same.map((one) => `/${partsOf(one.path).join('/')}`);
     return ends.find((end) => !others.some((other) => other.endsWith(`/${end}`))) ?? path;
   });
+}
+
+function partsOf(path: string): string[] {
+  return path.split(/[\\/]/).filter(Boolean);
 }
 
 /** Whether a path is a folder or lies below it. */

@@ -14,6 +14,7 @@ import { CONFIG_SECTION, MODEL_VENDOR, SETTINGS } from './ids';
 import { Disposer } from './lifecycle';
 import { promptsGo } from './status';
 import { ThinkingPart, turnMessages, turnRequest } from './turns';
+import { within } from './within';
 
 /** A list that takes longer is shown with what is known, and again when the rest is. Milliseconds. */
 const PATIENCE_MS = 2_000;
@@ -186,14 +187,10 @@ export class LanguageModels implements vscode.LanguageModelChatProvider, vscode.
 
   async #installed(): Promise<vscode.LanguageModelChatInformation[]> {
     if (!wantsInstalled()) return [];
-    const models = await this.intern.models.installed(inTime()).catch(() => undefined);
+    const models = await within(PATIENCE_MS, this.intern.models.installed(), () => this.#refresh());
     if (!models) {
       // One that did not answer in time has not lost its models.
       this.#isGuess = true;
-      void this.intern.models.installed().then(
-        () => this.#refresh(),
-        () => {},
-      );
       return this.#latest()?.filter(({ id }) => choiceOf(id).model !== undefined) ?? [];
     }
     const infos = await Promise.all(

@@ -11,21 +11,13 @@ const LANGUAGES = {
 };
 
 describe('the dashboard in other languages', () => {
-  let stage: DashboardStage;
-
-  beforeEach(() => {
-    stage = new DashboardStage();
-  });
-
-  afterEach(function () {
-    return stage.close(this);
-  });
+  const stage = DashboardStage.forEach();
 
   for (const [language, words] of Object.entries(LANGUAGES)) {
     it(`is in the display language of the editor (${language})`, async () => {
-      fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
-      const { wb } = await stage.open({ language });
-      const frame = await stage.show();
+      fs.writeFileSync(stage().logPath, sampleLog(Date.now()));
+      const { wb } = await stage().open({ language });
+      const frame = await stage().show();
       await frame.getByRole('tab', { name: words.now, exact: true }).waitFor();
       await waitForText(section(frame, words.running), words.nothing);
       assert.equal(await frame.locator('html').getAttribute('lang'), language);

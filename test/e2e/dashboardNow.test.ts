@@ -16,24 +16,16 @@ import {
 import { poll, showTab, webviewFrame } from './support';
 
 describe("the dashboard's view of now", () => {
-  let stage: DashboardStage;
-
-  beforeEach(() => {
-    stage = new DashboardStage();
-  });
-
-  afterEach(function () {
-    return stage.close(this);
-  });
+  const stage = DashboardStage.forEach();
 
   it('asks Ollama for nothing before it is opened, and then what is in memory', async () => {
-    const { wb, server } = await stage.open();
+    const { wb, server } = await stage().open();
     await wb.openFile('queue.ts');
     assert.deepEqual(
       server.requests.map((request) => request.path),
       [],
     );
-    const frame = await stage.show();
+    const frame = await stage().show();
     await wb.page.locator('.tab.active', { hasText: 'Ollama Intern' }).waitFor();
     await server.waitForRequest((request) => request.path === '/api/ps');
     await waitForText(section(frame, 'Running'), /Nothing is running/);
@@ -46,14 +38,14 @@ describe("the dashboard's view of now", () => {
       10_000,
       () => 'the hidden webview stays',
     );
-    const before = stage.asked('/api/ps');
+    const before = stage().asked('/api/ps');
     await wb.runCommand('Ollama Intern: Open Settings');
-    assert.ok(stage.asked('/api/ps') <= before + 1, 'somebody still looks');
+    assert.ok(stage().asked('/api/ps') <= before + 1, 'somebody still looks');
   });
 
   it('loads, keeps and unloads a model, and tells of a call that was made elsewhere', async () => {
-    const { wb, server } = await stage.open({}, { loadMs: 600 });
-    const frame = await stage.show();
+    const { wb, server } = await stage().open({}, { loadMs: 600 });
+    const frame = await stage().show();
     const residency = section(frame, 'Residency');
     await residency.getByRole('button', { name: 'Load hermes3:8b' }).click();
     await waitForText(residency, /hermes3:8b .*GB, all in VRAM .*expires in \d/);
@@ -64,8 +56,8 @@ describe("the dashboard's view of now", () => {
     await residency.getByRole('button', { name: 'Unload hermes3:8b' }).click();
     const seen = await waitForText(residency, /hermes3:8b not loaded/);
     assert.doesNotMatch(seen, /evicted|pushed out/);
-    await stage.summarize();
-    const again = await stage.show();
+    await stage().summarize();
+    const again = await stage().show();
     await waitForText(section(again, 'Latest calls'), /summarize_fast/);
     await waitForText(section(again, 'Backends'), /1 model loaded/);
     await again
@@ -78,15 +70,15 @@ describe("the dashboard's view of now", () => {
   });
 
   it('knows of a load that was asked for before it was hidden, and says that it failed', async () => {
-    const { wb, server } = await stage.open({}, { loadMs: 18_000 });
-    let frame = await stage.show();
+    const { wb, server } = await stage().open({}, { loadMs: 18_000 });
+    let frame = await stage().show();
     await section(frame, 'Residency').getByRole('button', { name: 'Load hermes3:8b' }).click();
     await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded loading/);
-    await stage.go(frame, 'Calls');
-    await stage.go(frame, 'Now');
+    await stage().go(frame, 'Calls');
+    await stage().go(frame, 'Now');
     await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded loading/);
     await wb.openFile('queue.ts');
-    frame = await stage.show();
+    frame = await stage().show();
     await waitForText(section(frame, 'Residency'), /loading/);
     await waitForText(section(frame, 'Residency'), /hermes3:8b .*in VRAM .*Unload/, 30_000);
 
@@ -95,7 +87,7 @@ describe("the dashboard's view of now", () => {
     await waitForText(section(frame, 'Residency'), /hermes3:8b not loaded Load/);
     server.faults.next({ match: isLoad, load: 'out-of-memory' });
     await section(frame, 'Residency').getByRole('button', { name: 'Load hermes3:8b' }).click();
-    await stage.go(frame, 'Set-up');
+    await stage().go(frame, 'Set-up');
     await waitForText(frame.locator('.setup'), /memory/, 30_000);
     server.faults.next({ match: isLoad, load: 'out-of-memory' });
     await frame.getByRole('button', { name: 'Load hermes3:8b' }).first().click();
@@ -105,9 +97,9 @@ describe("the dashboard's view of now", () => {
   });
 
   it('shows the phase of a running call with its speed, and its Stop ends it', async () => {
-    const { wb, server } = await stage.open({}, { tokenMs: 300, loadMs: 8_000 });
-    await stage.startSummary();
-    const frame = await stage.show();
+    const { wb, server } = await stage().open({}, { tokenMs: 300, loadMs: 8_000 });
+    await stage().startSummary();
+    const frame = await stage().show();
     const running = section(frame, 'Running');
     await waitForText(running, /summarize_fast .*(?:loading|writing)/);
     await waitForText(running, /summarize_fast .*writing · \d+ tokens · \d\.\d tok\/s/);
@@ -120,9 +112,9 @@ describe("the dashboard's view of now", () => {
   });
 
   it('says that Ollama cannot be reached, and notices by itself when it can', async () => {
-    const { wb, server } = await stage.open();
+    const { wb, server } = await stage().open();
     await server.stop();
-    const frame = await stage.show();
+    const frame = await stage().show();
     const residency = section(frame, 'Residency');
     await waitForText(residency, /Ollama cannot be reached at 127\.0\.0\.1:\d+/);
     await waitForText(section(frame, 'Backends'), /unreachable/);
@@ -138,17 +130,17 @@ describe("the dashboard's view of now", () => {
     await settings.waitFor({ state: 'visible' });
     await settings.getByText('Host', { exact: false }).first().waitFor();
     await showTab(wb, 'Ollama Intern');
-    const again = await stage.frame();
+    const again = await stage().frame();
     await waitForText(section(again, 'Residency'), /cannot be reached/);
     await server.start();
     await waitForText(section(again, 'Residency'), /No model is in memory/, 20_000);
   });
 
   it('says which models are slow or were pushed out, and offers another profile', async () => {
-    fs.writeFileSync(stage.logPath, evictionLine('qwen3:8b', Date.now() - 4 * 60_000));
-    const { wb } = await stage.open({}, { vram: 9 * 2 ** 30 });
-    await stage.load('qwen3:14b', 8_192);
-    const frame = await stage.show();
+    fs.writeFileSync(stage().logPath, evictionLine('qwen3:8b', Date.now() - 4 * 60_000));
+    const { wb } = await stage().open({}, { vram: 9 * 2 ** 30 });
+    await stage().load('qwen3:14b', 8_192);
+    const frame = await stage().show();
     const residency = section(frame, 'Residency');
     await waitForText(residency, /qwen3:14b \S+ of \S+ GB in VRAM .*qwen3:8b evicted 4 min ago/);
     await waitForText(
@@ -170,19 +162,19 @@ describe("the dashboard's view of now", () => {
   it('starts Ollama when it is asked to', async function () {
     // The stand-in for the program is a shell script.
     if (process.platform === 'win32') this.skip();
-    const started = path.join(stage.scratch, 'started');
-    const program = path.join(stage.scratch, 'ollama');
+    const started = path.join(stage().scratch, 'started');
+    const program = path.join(stage().scratch, 'ollama');
     fs.writeFileSync(program, `#!/bin/sh\necho "$1 $OLLAMA_HOST" > '${started}'\n`, {
       mode: 0o755,
     });
     // Both the workbench and its terminal take the path from the shell's own files.
-    const home = path.join(stage.scratch, 'home');
+    const home = path.join(stage().scratch, 'home');
     const profile = path.join(home, '.profile');
     fs.mkdirSync(home);
-    fs.writeFileSync(profile, `PATH='${stage.scratch}':"$PATH"\nexport PATH\n`);
-    const { server } = await stage.open({ home, env: { SHELL: '/bin/sh', ENV: profile } });
+    fs.writeFileSync(profile, `PATH='${stage().scratch}':"$PATH"\nexport PATH\n`);
+    const { server } = await stage().open({ home, env: { SHELL: '/bin/sh', ENV: profile } });
     await server.stop();
-    const frame = await stage.show();
+    const frame = await stage().show();
     await frame.getByRole('button', { name: 'Start Ollama' }).click();
     await poll(
       () => fs.existsSync(started),
@@ -199,9 +191,9 @@ describe("the dashboard's view of now", () => {
   });
 
   it('counts down to the next try of a backend that is left alone, and tries it at once', async () => {
-    const { wb, server } = await stage.open({ settings: { 'ollamaIntern.tiers.instant': '' } });
+    const { wb, server } = await stage().open({ settings: { 'ollamaIntern.tiers.instant': '' } });
     await server.stop();
-    const frame = await stage.show();
+    const frame = await stage().show();
     await waitForText(section(frame, 'Backends'), /unreachable/);
     for (let call = 0; call < 3; call++) {
       await wb.openFile('queue.ts');
@@ -209,7 +201,7 @@ describe("the dashboard's view of now", () => {
       await wb.waitForNotification(/cannot be reached/);
       await wb.runCommand('Notifications: Clear All Notifications');
     }
-    const again = await stage.show();
+    const again = await stage().show();
     const backends = section(again, 'Backends');
     await waitForText(backends, /unreachable · next try in 0:\d\d/);
     await wb.screenshot(path.join(pictures, 'dashboard-breaker.png'));
@@ -219,9 +211,9 @@ describe("the dashboard's view of now", () => {
   });
 
   it('goes from view to view by keyboard, and comes back to the same after hiding and reload', async () => {
-    fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
-    const { wb } = await stage.open();
-    let frame = await stage.show();
+    fs.writeFileSync(stage().logPath, sampleLog(Date.now()));
+    const { wb } = await stage().open();
+    let frame = await stage().show();
     await frame.getByRole('tab', { name: 'Now' }).focus();
     await wb.page.keyboard.press('ArrowRight');
     await wb.page.keyboard.press('ArrowRight');
@@ -235,29 +227,29 @@ describe("the dashboard's view of now", () => {
       () => 'The hidden webview stays',
     );
     await showTab(wb, 'Ollama Intern');
-    frame = await stage.frame();
+    frame = await stage().frame();
     assert.ok(await isTrends());
     const loaded = wb.page.waitForEvent('load');
     await wb.runCommand('Developer: Reload Window').catch(() => undefined);
     await loaded;
-    frame = await stage.frame(60_000);
+    frame = await stage().frame(60_000);
     assert.ok(await isTrends());
     await wb.statusBarItem('ollamaIntern.status');
-    await stage.show();
+    await stage().show();
     const tabs = wb.page.locator('.tabs-container .tab', { hasText: 'Ollama Intern' });
     assert.equal(await tabs.count(), 1, 'the command shows the panel that was restored');
   });
 
   it('takes the focus along when a key leads from one view to another', async () => {
-    fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
-    const { wb } = await stage.open();
+    fs.writeFileSync(stage().logPath, sampleLog(Date.now()));
+    const { wb } = await stage().open();
     const { keyboard } = wb.page;
-    const frame = await stage.show();
+    const frame = await stage().show();
     const latest = frame.getByRole('grid', { name: 'Latest calls' });
     const details = frame.getByRole('complementary');
     for (const width of [1280, 660]) {
       await wb.page.setViewportSize({ width, height: 800 });
-      await stage.go(frame, 'Now');
+      await stage().go(frame, 'Now');
       await waitForText(section(frame, 'Latest calls'), /summarize_fast/);
       await latest.focus();
       await keyboard.press('Enter');
@@ -270,19 +262,19 @@ describe("the dashboard's view of now", () => {
         .and(frame.locator(':focus'))
         .waitFor();
     }
-    await stage.go(frame, 'Now');
+    await stage().go(frame, 'Now');
     await frame.getByRole('button', { name: 'All calls' }).focus();
     await keyboard.press('Enter');
     await frame.locator('#view[data-view=calls]:focus').waitFor();
   });
 
   it('loads nothing from anywhere but the workbench', async () => {
-    fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
-    const { wb } = await stage.open();
+    fs.writeFileSync(stage().logPath, sampleLog(Date.now()));
+    const { wb } = await stage().open();
     const seen: Request[] = [];
     wb.page.context().on('request', (request) => seen.push(request));
-    const frame = await stage.show();
-    for (const view of ['Calls', 'Trends', 'Set-up', 'Now'] as const) await stage.go(frame, view);
+    const frame = await stage().show();
+    for (const view of ['Calls', 'Trends', 'Set-up', 'Now'] as const) await stage().go(frame, view);
     await waitForText(section(frame, 'Latest calls'), /summarize_fast/);
     const own = new URL(wb.url).host;
     const others = seen.filter((request) => {
@@ -300,11 +292,11 @@ describe("the dashboard's view of now", () => {
 
   for (const theme of ['dark', 'light', 'hc', 'hcLight'] satisfies Theme[]) {
     it(`fits into a window of any width, and axe finds nothing (${theme})`, async () => {
-      fs.writeFileSync(stage.logPath, sampleLog(Date.now()));
-      const { wb } = await stage.open({ theme }, { vram: 9 * 2 ** 30 });
-      await stage.load('qwen3:14b', 8_192);
+      fs.writeFileSync(stage().logPath, sampleLog(Date.now()));
+      const { wb } = await stage().open({ theme }, { vram: 9 * 2 ** 30 });
+      await stage().load('qwen3:14b', 8_192);
       await wb.runCommand('View: Close Primary Side Bar');
-      await stage.show();
+      await stage().show();
       for (const width of [2000, 1280, 360]) {
         await wb.page.setViewportSize({ width, height: 800 });
         const frame = await webviewFrame(wb, '[role=tablist]');

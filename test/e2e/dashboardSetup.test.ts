@@ -14,15 +14,10 @@ const MODELS = ['hermes3:8b', 'qwen3:8b', 'qwen3:14b'].map((name) =>
 const EMBEDDER = defineModel({ name: 'nomic-embed-text', capabilities: ['embedding'] });
 
 describe("the dashboard's set-up", function () {
-  let stage: DashboardStage;
+  const stage = DashboardStage.forEach();
   let cloud: CloudServer | undefined;
 
-  beforeEach(() => {
-    stage = new DashboardStage();
-  });
-
-  afterEach(async function () {
-    await stage.close(this);
+  afterEach(async () => {
     await cloud?.close();
     cloud = undefined;
   });
@@ -42,8 +37,8 @@ describe("the dashboard's set-up", function () {
   }
 
   it('changes the profile, a model and a budget, and takes them back', async () => {
-    const { wb, server } = await stage.open({}, { models: [...MODELS, EMBEDDER], pullable: [] });
-    const frame = await stage.show('Set-up');
+    const { wb, server } = await stage().open({}, { models: [...MODELS, EMBEDDER], pullable: [] });
+    const frame = await stage().show('Set-up');
     await waitForText(row(frame, 'deep'), /installed, \d+\.\d GB Load/);
 
     await frame.getByLabel('Hardware profile').selectOption('dev-rtx5080-qwen3');
@@ -63,8 +58,8 @@ describe("the dashboard's set-up", function () {
     await wb.page.keyboard.press('Tab');
     await wb.statusBarItem('ollamaIntern.status');
     // What is shown comes from the extension again.
-    await stage.go(frame, 'Now');
-    await stage.go(frame, 'Set-up');
+    await stage().go(frame, 'Now');
+    await stage().go(frame, 'Set-up');
     await waitForValue(budget(frame, 'deep'), '45');
     await waitForValue(model(frame, 'workhorse'), 'hermes3:8b');
 
@@ -75,8 +70,8 @@ describe("the dashboard's set-up", function () {
     await frame.getByRole('button', { name: 'Reset to dev-rtx5080', exact: true }).click();
     await waitForValue(model(frame, 'deep'), 'hermes3:8b');
     await wb.statusBarItem(/local · hermes3:8b/);
-    await stage.go(frame, 'Now');
-    await stage.go(frame, 'Set-up');
+    await stage().go(frame, 'Now');
+    await stage().go(frame, 'Set-up');
     await waitForValue(budget(frame, 'deep'), '');
 
     await row(frame, 'instant').getByRole('button', { name: 'Load hermes3:8b' }).click();
@@ -89,8 +84,8 @@ describe("the dashboard's set-up", function () {
   });
 
   it('keeps what was typed and cannot be saved, and Escape brings back what is set', async () => {
-    const { wb } = await stage.open({}, { models: MODELS });
-    const frame = await stage.show('Set-up');
+    const { wb } = await stage().open({}, { models: MODELS });
+    const frame = await stage().show('Set-up');
     const deep = budget(frame, 'deep');
     await deep.fill('soon');
     await wb.page.keyboard.press('Enter');
@@ -118,8 +113,8 @@ describe("the dashboard's set-up", function () {
   });
 
   it('says what is not installed, pulls it, and says when Ollama cannot be reached', async () => {
-    const { wb, server } = await stage.open({}, { models: [], pullable: [...MODELS, EMBEDDER] });
-    const frame = await stage.show('Set-up');
+    const { wb, server } = await stage().open({}, { models: [], pullable: [...MODELS, EMBEDDER] });
+    const frame = await stage().show('Set-up');
     await waitForText(frame.locator('.setup'), /Ollama has no models yet/);
     await waitForText(row(frame, 'embed'), /not installed Pull/);
     await assertAccessible(frame);
@@ -147,7 +142,7 @@ describe("the dashboard's set-up", function () {
 
   it('turns the cloud on and off with consent, and never holds its key', async () => {
     cloud = await startCloud();
-    const { wb } = await stage.open(
+    const { wb } = await stage().open(
       {
         env: {
           OLLAMA_CLOUD_HOST: cloud.url,
@@ -159,7 +154,7 @@ describe("the dashboard's set-up", function () {
       { models: MODELS },
     );
     const { page } = wb;
-    let frame = await stage.show('Set-up');
+    let frame = await stage().show('Set-up');
     const line = () => frame.locator('[data-backend=cloud]');
     await waitForText(line(), /no key Set Key/);
 
@@ -206,14 +201,14 @@ describe("the dashboard's set-up", function () {
     assert.equal(await line().getByRole('status').innerText(), '', 'of a key that is gone');
     await frame.getByLabel('Cloud mode').selectOption('off');
     await waitForValue(frame.getByLabel('Cloud mode'), 'off');
-    frame = await stage.frame();
+    frame = await stage().frame();
     assert.equal(await budgetOf.count(), 0);
   });
 
   it('is used by keyboard alone', async () => {
-    const { wb } = await stage.open({}, { models: [...MODELS, EMBEDDER] });
+    const { wb } = await stage().open({}, { models: [...MODELS, EMBEDDER] });
     const { keyboard } = wb.page;
-    const frame = await stage.show('Set-up');
+    const frame = await stage().show('Set-up');
     await waitForText(row(frame, 'deep'), /installed/);
     const focused = () =>
       frame.evaluate<string>(
@@ -251,7 +246,7 @@ describe("the dashboard's set-up", function () {
 
   for (const theme of ['dark', 'light', 'hc', 'hcLight'] satisfies Theme[]) {
     it(`fits into a window of any width, and axe finds nothing (${theme})`, async () => {
-      const { wb } = await stage.open(
+      const { wb } = await stage().open(
         {
           theme,
           settings: {
@@ -262,8 +257,8 @@ describe("the dashboard's set-up", function () {
         },
         { models: [...MODELS, EMBEDDER] },
       );
-      await stage.load('hermes3:8b', 8_192);
-      await stage.show('Set-up');
+      await stage().load('hermes3:8b', 8_192);
+      await stage().show('Set-up');
       await wb.runCommand('View: Toggle Primary Side Bar Visibility');
       // The bar at the side takes 60 of them.
       for (const width of [2000, 1280, 620, 360]) {

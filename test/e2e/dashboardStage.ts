@@ -27,6 +27,18 @@ export class DashboardStage {
   private language: string | undefined;
   readonly scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'intern-dashboard-'));
 
+  /** For the tests of a `describe`: a stage of its own for each. */
+  static forEach(): () => DashboardStage {
+    let stage: DashboardStage;
+    beforeEach(() => {
+      stage = new DashboardStage();
+    });
+    afterEach(function () {
+      return stage.close(this);
+    });
+    return () => stage;
+  }
+
   get logPath(): string {
     return path.join(this.scratch, 'log.ndjson');
   }

@@ -146,7 +146,7 @@ describe('the dashboard’s trends of a log of 200,000 lines', () => {
         percentile(
           answers.map(({ elapsed }) => elapsed),
           share,
-        )!,
+        ),
       );
     return {
       Calls: count(calls.length),
@@ -388,15 +388,7 @@ describe('the dashboard’s trends of a log of 200,000 lines', () => {
 });
 
 describe('the dashboard’s trends of little', () => {
-  let stage: DashboardStage;
-
-  beforeEach(() => {
-    stage = new DashboardStage();
-  });
-
-  afterEach(function () {
-    return stage.close(this);
-  });
+  const stage = DashboardStage.forEach();
 
   const call = (at: number, id: string): string =>
     `${JSON.stringify({
@@ -409,20 +401,20 @@ describe('the dashboard’s trends of little', () => {
     })}\n`;
 
   it('say what is missing, and come by themselves when there is something', async () => {
-    await stage.open();
-    const frame = await stage.show('Trends');
+    await stage().open();
+    const frame = await stage().show('Trends');
     const view = frame.getByRole('tabpanel');
     await waitForText(view, /No calls yet\./);
-    fs.appendFileSync(stage.logPath, call(Date.now() - 2 * DAY, 'a'));
+    fs.appendFileSync(stage().logPath, call(Date.now() - 2 * DAY, 'a'));
     await waitForText(view, /No calls in the last 24 hours\. Show the Last 7 Days/);
     await assertAccessible(frame);
     await frame.getByRole('button', { name: 'Show the Last 7 Days' }).click();
     await waitForText(view, /Calls 1 Failed 0 .*Latency p50 2\.0 s .*tok\/s 12\.0/);
     await waitForText(view, /No model was pushed out of memory\./);
     await waitForText(view, /local 1 call 2\.0 s \$0\.00 cloud 0 calls – –/);
-    fs.appendFileSync(stage.logPath, call(Date.now() + DAY, 'b'));
+    fs.appendFileSync(stage().logPath, call(Date.now() + DAY, 'b'));
     await waitForText(view, /One call is dated in the future and left out: a clock was wrong\./);
-    fs.appendFileSync(stage.logPath, call(Date.now() - HOUR, 'c'));
+    fs.appendFileSync(stage().logPath, call(Date.now() - HOUR, 'c'));
     await waitForText(view, /Calls 2 Failed 0/);
   });
 });

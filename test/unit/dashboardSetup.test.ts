@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mock } from 'node:test';
-import { within } from '../../src/host/dashboard/within';
+import { within } from '../../src/host/within';
 import type { ResidencyState, Setup } from '../../src/shared/dashboard';
 import { modelState, numberOf, suggestions, testedBy } from '../../webview/dashboard/setup';
 

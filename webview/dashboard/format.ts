@@ -57,7 +57,8 @@ export function took(ms: number | undefined): string {
 }
 
 /** For a sentence or a field of its own: `340 ms`, `5.1 s`, `2 min 5 s`, `3 h 20 min`. */
-export function duration(ms: number): string {
+export function duration(ms: number | undefined): string {
+  if (ms === undefined) return NONE;
   if (ms < 999.5) return t('{0} ms', Math.round(ms));
   if (ms < MINUTE_MS) return t('{0} s', tenths.format(ms / 1000));
   const seconds = Math.round(ms / 1000);

@@ -105,9 +105,16 @@ function change(from: unknown, to: unknown): string | undefined {
 function timeText(ts: string): string {
   const at = new Date(ts);
   if (Number.isNaN(at.getTime())) return (shown(ts) ?? '').padEnd(19);
-  const two = (value: number): string => String(value).padStart(2, '0');
-  const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join('-');
-  return `${day} ${[at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(':')}`;
+  return `${dayText(at)} ${[at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(':')}`;
+}
+
+/** `2026-06-01`, on the person's calendar. */
+export function dayText(at: Date): string {
+  return [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join('-');
+}
+
+function two(value: number): string {
+  return String(value).padStart(2, '0');
 }
 
 /** Others' texts too stay on their line, and do not push everything else out of sight. */

@@ -212,7 +212,8 @@ export class LogScan {
     }
     this.#starts[this.lines++] = start;
     // What is left out has to be more than blanks.
-    if (/\S/.test(this.log.slice(start + LONGEST_LINE, end))) this.cut++;
+    const behind = start + LONGEST_LINE;
+    if (end > behind && /\S/.test(this.log.slice(behind, end))) this.cut++;
     const line = this.line(this.lines);
     if (line === '') return;
     this.shownChars += Math.min(line.length, LONGEST_SHOWN) + String(this.lines).length + GAP;

@@ -26,8 +26,8 @@ import { errorText } from '../actions';
 import { COMMANDS, CONFIG_SECTION, EXTENSION_ID } from '../ids';
 import type { Notifications } from '../notifications';
 import { adopted, readSettings } from '../settings';
+import { within } from '../within';
 import type { MemoryWatch } from './memory';
-import { within } from './within';
 import type { ModelWork } from './work';
 
 export interface SetupParts {

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import type { Range } from '../../core/audit/calls';
+import { dayText } from '../../core/audit/line';
 import type { LogService } from '../../core/audit/logService';
 import { COMMANDS, REQUESTS } from '../../shared/dashboard';
 import type { Receiver, Wire } from '../../shared/ipc';
@@ -33,7 +34,7 @@ async function exportTrends(
       title: vscode.l10n.t('Export Trends'),
       defaultUri: vscode.Uri.joinPath(
         folder?.uri ?? vscode.Uri.file(homedir()),
-        `ollama-intern-trends-${choice.range}-${dayOf(now)}.csv`,
+        `ollama-intern-trends-${choice.range}-${dayText(new Date(now))}.csv`,
       ),
       filters: { CSV: ['csv'] },
     });
@@ -55,11 +56,4 @@ async function offerToOpen(uri: vscode.Uri): Promise<void> {
     open,
   );
   if (chosen === open) await vscode.window.showTextDocument(uri, { preview: false });
-}
-
-/** `2026-06-01`, on the person's calendar. */
-function dayOf(moment: number): string {
-  const date = new Date(moment);
-  const pad = (value: number): string => String(value).padStart(2, '0');
-  return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
 }
