@@ -201,7 +201,7 @@ export async function showOutput(output: vscode.OutputChannel): Promise<void> {
 export async function eventually<T>(
   look: () => T,
   what: string | (() => string),
-  ms = 10_000,
+  ms = 30_000,
 ): Promise<NonNullable<T>> {
   const until = Date.now() + ms;
   for (;;) {

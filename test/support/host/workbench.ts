@@ -484,11 +484,11 @@ async function withNotifications<T>(page: Page, use: () => Promise<T>): Promise<
   const isShown = async () =>
     (await notificationItems(page).first().isVisible()) || (await center.isVisible());
   if (await isShown()) return use();
-  await bell.click();
+  await bell.click({ timeout: 2000 });
   try {
     return await use();
   } finally {
-    if (await center.isVisible()) await bell.click();
+    if (await center.isVisible()) await bell.click({ timeout: 2000 });
   }
 }
 
@@ -501,33 +501,26 @@ interface PageElement {
   querySelectorAll(selector: string): Iterable<PageElement>;
 }
 
-/** Read at once: between two questions one message may have made room for another. */
-function readNotification(item: Locator): Promise<Notification> {
-  return item.evaluate((found) => {
-    const element = found as unknown as PageElement;
-    const find = (name: string): PageElement | null =>
-      element.querySelector(`.notification-list-item-${name}`);
+/** All are read at once: between two questions one message may have made room for another. */
+function readNotifications(page: Page): Promise<Notification[]> {
+  return notificationItems(page).evaluateAll((found) => {
     const isVisible = (one: PageElement | null): one is PageElement => Boolean(one?.offsetParent);
-    const icon = /codicon-(error|warning|info)/.exec(find('icon')?.className ?? '')?.[1];
-    const source = find('source');
-    const buttons = element.querySelectorAll(
-      '.notification-list-item-buttons-container .monaco-button',
-    );
-    return {
-      severity: (icon ?? 'info') as Notification['severity'],
-      message: (find('message')?.innerText ?? '').trim(),
-      source: isVisible(source) ? source.innerText.replace(/^Source: /, '') : '',
-      buttons: [...buttons].filter(isVisible).map((button) => button.innerText),
+    const read = (element: PageElement): Notification => {
+      const find = (name: string) => element.querySelector(`.notification-list-item-${name}`);
+      const icon = /codicon-(error|warning|info)/.exec(find('icon')?.className ?? '')?.[1];
+      const source = find('source');
+      const buttons = element.querySelectorAll(
+        '.notification-list-item-buttons-container .monaco-button',
+      );
+      return {
+        severity: (icon ?? 'info') as Notification['severity'],
+        message: (find('message')?.innerText ?? '').trim(),
+        source: isVisible(source) ? source.innerText.replace(/^Source: /, '') : '',
+        buttons: [...buttons].filter(isVisible).map((button) => button.innerText),
+      };
     };
+    return (found as unknown as PageElement[]).filter(isVisible).map(read);
   });
-}
-
-async function readNotifications(page: Page): Promise<Notification[]> {
-  const read: Notification[] = [];
-  for (const item of await notificationItems(page).all()) {
-    if (await item.isVisible()) read.push(await readNotification(item));
-  }
-  return read;
 }
 
 async function waitForNotification(
@@ -535,18 +528,21 @@ async function waitForNotification(
   message: RegExp,
   timeout = 15_000,
 ): Promise<Notification> {
-  let seen: Notification[] = [];
-  const matching = () => seen.find((one) => message.test(one.message));
+  let seen: Notification[] | Error = [];
+  let matching: Notification | undefined;
   // The center closes by itself when a progress was the last one in it, so it is opened anew each time.
   await poll(
     async () => {
-      seen = await withNotifications(page, () => readNotifications(page)).catch(() => []);
-      return matching() !== undefined;
+      const read = () => withNotifications(page, () => readNotifications(page));
+      seen = await read().catch((error: Error) => error);
+      matching = seen instanceof Error ? undefined : seen.find((one) => message.test(one.message));
+      return matching !== undefined;
     },
     timeout,
-    () => `No notification ${String(message)}. There are: ${JSON.stringify(seen)}`,
+    () =>
+      `No notification ${String(message)}. There are: ${seen instanceof Error ? seen.message : JSON.stringify(seen)}`,
   );
-  return matching()!;
+  return matching!;
 }
 
 async function clickNotification(page: Page, message: RegExp, button: string): Promise<void> {
