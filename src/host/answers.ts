@@ -179,6 +179,8 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     const { request } = answer;
     Object.assign(answer, { text: '', footer: 'starting', running: true, envelope: undefined });
     this.#told.fire();
+    // The editor does not hear of changes before a document is open.
+    const shown = opened.then(() => this.#refresh(uri));
     try {
       if ('items' in request) await this.#runBatch(uri, answer, request, opened);
       else await this.#runJob(uri, answer, request);
@@ -189,8 +191,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
     } finally {
       answer.running = false;
       this.#told.fire();
-      await opened;
-      // The editor does not hear of changes before a document is open.
+      await shown;
       this.#refresh(uri);
       // One that was closed meanwhile has nobody left to read it.
       setTimeout(() => this.#forgetIfClosed(uri), FORGET_AFTER_MS);

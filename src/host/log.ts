@@ -79,7 +79,10 @@ export class LogDocuments implements vscode.TextDocumentContentProvider, vscode.
     const filter = await this.#ask(live ? 'Tail Log' : 'Show Log');
     if (!filter) return;
     this.#filter = filter;
-    await showAtEnd(toAddress({ live, filter, at: Date.now() }));
+    const uri = toAddress({ live, filter, at: Date.now() });
+    await showAtEnd(uri);
+    // The editor does not hear of entries that come before a document is open.
+    if (live) this.#changed.fire(uri);
   }
 
   /** Asks again which entries a document is to show. */
