@@ -50,27 +50,23 @@ export class ReviewDiagnostics implements vscode.Disposable {
       if (!isInside(path)) continue;
       const uri = vscode.Uri.joinPath(rootUri, path);
       // What is only in the index, or deleted since, has no lines here; the document has all findings.
-      const document = await vscode.workspace
-        .openTextDocument(uri)
-        .then(undefined, () => undefined);
+      const file = await readText(uri);
       if (review !== this.#review) return;
-      if (!document) continue;
+      if (!file) continue;
       const diagnostics = findings
-        .filter(({ file }) => file === path)
-        .flatMap((finding) => diagnosticOf(finding, document, lines.get(path)) ?? []);
+        .filter((finding) => finding.file === path)
+        .flatMap((finding) => diagnosticOf(finding, file.lines, lines.get(path)) ?? []);
       if (diagnostics.length === 0) continue;
       this.#collection.set(uri, diagnostics);
-      this.#watch(document);
+      this.#watch(uri, file.bytes);
     }
     if (this.#watchers.size > 0) this.#folders = this.#watchFolders(rootUri);
     this.#updateContext();
   }
 
-  #watch(document: vscode.TextDocument): void {
-    const { uri } = document;
+  #watch(uri: vscode.Uri, reviewed: Uint8Array): void {
     const key = uri.toString();
     if (this.#watchers.has(key)) return;
-    const reviewed = document.getText();
     const folder = vscode.Uri.joinPath(uri, '..');
     const watcher = new Disposer();
     const files = watcher.own(
@@ -78,8 +74,8 @@ export class ReviewDiagnostics implements vscode.Disposable {
     );
     // A change from just before the review is reported late, and is no change since.
     const dropIfOther = async (): Promise<void> => {
-      const bytes = await vscode.workspace.fs.readFile(uri).then(undefined, () => undefined);
-      const isOther = !bytes || new TextDecoder().decode(bytes) !== reviewed;
+      const bytes = await readBytes(uri);
+      const isOther = !bytes || Buffer.compare(bytes, reviewed) !== 0;
       if (isOther && this.#watchers.get(key) === watched) this.#drop(key);
     };
     const watched = { uri, dropIfOther, dispose: () => watcher.dispose() };
@@ -151,20 +147,40 @@ function newLines(diff: string): Map<string, Map<number, string>> {
   );
 }
 
+async function readBytes(uri: vscode.Uri): Promise<Uint8Array | undefined> {
+  return vscode.workspace.fs.readFile(uri).then(undefined, () => undefined);
+}
+
+/**
+ * A file, and its lines as the editor shows them, or will as soon as it notices that the file was changed elsewhere.
+ * Undefined: it cannot be read.
+ */
+async function readText(
+  uri: vscode.Uri,
+): Promise<{ bytes: Uint8Array; lines: string[] } | undefined> {
+  const bytes = await readBytes(uri);
+  if (!bytes) return undefined;
+  const unsaved = vscode.workspace.textDocuments.find(
+    (document) => document.isDirty && document.uri.toString() === uri.toString(),
+  );
+  const text = unsaved ? unsaved.getText() : new TextDecoder().decode(bytes);
+  return { bytes, lines: text.split(/\r\n|\r|\n/) };
+}
+
 /** Undefined: its line is not there any more. */
 function diagnosticOf(
   { line, end_line = line, severity, category, message, suggestion }: Finding,
-  document: vscode.TextDocument,
+  there: readonly string[],
   lines: ReadonlyMap<number, string> | undefined,
 ): vscode.Diagnostic | undefined {
-  const start = placeOf(document, line - 1, lines?.get(line));
+  const start = placeOf(there, line - 1, lines?.get(line));
   if (start === undefined) return undefined;
-  const end = Math.min(start + end_line - line, document.lineCount - 1);
+  const end = Math.min(start + end_line - line, there.length - 1);
   const range = new vscode.Range(
     start,
-    document.lineAt(start).firstNonWhitespaceCharacterIndex,
+    (there[start] as string).search(/\S|$/),
     end,
-    document.lineAt(end).range.end.character,
+    (there[end] as string).length,
   );
   const text = suggestion ? `${message}\n\nSuggestion: ${suggestion}` : message;
   const diagnostic = new vscode.Diagnostic(range, text, SEVERITIES[severity]);
@@ -175,17 +191,16 @@ function diagnosticOf(
 
 /** Where a line of the diff is now: a file has moved on from what is staged or committed. Undefined: nowhere. */
 function placeOf(
-  document: vscode.TextDocument,
+  there: readonly string[],
   wanted: number,
   text: string | undefined,
 ): number | undefined {
-  const last = document.lineCount - 1;
+  const last = there.length - 1;
   const expected = Math.min(wanted, last);
   if (text === undefined) return expected;
   // The mark of a file's encoding is in no document.
   const sought = text.replace(/^\uFEFF/, '');
-  const isIt = (line: number): boolean =>
-    line >= 0 && line <= last && document.lineAt(line).text === sought;
+  const isIt = (line: number): boolean => there[line] === sought;
   for (let away = 0; away <= Math.max(wanted, last); away++) {
     if (isIt(wanted - away)) return wanted - away;
     if (isIt(wanted + away)) return wanted + away;

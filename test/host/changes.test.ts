@@ -175,6 +175,22 @@ describe('changes', () => {
       );
     });
 
+    it('finds the line while the editor still shows the file as it was', async () => {
+      await start({ engine: new FixedEngine({ findings: [FINDING] }) });
+      await stageChange();
+      const old = await vscode.workspace.openTextDocument({ content: CODE });
+      const workspace = vscode.workspace as unknown as Record<string, unknown>;
+      const open = workspace['openTextDocument'] as (uri: vscode.Uri) => unknown;
+      workspace['openTextDocument'] = (uri: vscode.Uri) =>
+        uri.scheme === 'file' ? Promise.resolve(old) : open(uri);
+      try {
+        await review('Staged Changes');
+        await eventually(() => findings()[0]?.range.start.line === 2, 'the finding');
+      } finally {
+        workspace['openTextDocument'] = open;
+      }
+    });
+
     it('finds the first line of a file with a mark of its encoding', async () => {
       const first = { ...FINDING, line: 1, code: 'const calls = [1];' };
       await start({ engine: new FixedEngine({ findings: [first] }) });
