@@ -13,6 +13,7 @@ import {
 } from '../core';
 import { errorText, showError } from './actions';
 import { Batch, type BatchInit, runBatchWithProgress } from './batch';
+import { documentOf } from './documents';
 import { SCHEMES } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
 import { Disposer } from './lifecycle';
@@ -159,8 +160,7 @@ export class Answers implements vscode.TextDocumentContentProvider, vscode.Dispo
   /** A document that is closed while its answer is written may be opened again. */
   #forgetIfClosed(uri: vscode.Uri): void {
     const key = uri.toString();
-    const open = vscode.workspace.textDocuments.some((document) => document.uri.toString() === key);
-    if (open || this.#answers.get(key)?.running || !this.#answers.delete(key)) return;
+    if (documentOf(uri) || this.#answers.get(key)?.running || !this.#answers.delete(key)) return;
     this.#told.fire();
   }
 

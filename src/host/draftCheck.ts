@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { documentOf } from './documents';
 
 /**
  * The editor's services that parse a text and ask for nothing else. What others say of a preview, such as that its
@@ -69,11 +70,6 @@ function isTold(preview: vscode.Uri, text: string, signal: AbortSignal): Promise
     signal.addEventListener('abort', stop);
     if (signal.aborted) stop();
   });
-}
-
-function documentOf(uri: vscode.Uri): vscode.TextDocument | undefined {
-  const key = uri.toString();
-  return vscode.workspace.textDocuments.find((document) => document.uri.toString() === key);
 }
 
 /** A document has lines of one kind, whatever it was given. */

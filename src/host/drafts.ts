@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { type InputOf, type Intern, type InternError, toInternError } from '../core';
 import { showError } from './actions';
 import { setContext } from './contexts';
+import { documentOf } from './documents';
 import { errorsText, newErrors } from './draftCheck';
 import { COMMANDS, CONFIG_SECTION, CONTEXTS, SCHEMES, SETTINGS } from './ids';
 import { envelopeLines, runWithProgress } from './jobRunner';
@@ -286,8 +287,7 @@ export class Drafts implements vscode.TextDocumentContentProvider, vscode.Dispos
 
   #forgetIfClosed(uri: vscode.Uri): void {
     const key = uri.toString();
-    const isOpen = vscode.workspace.textDocuments.some((d) => d.uri.toString() === key);
-    if (!isOpen && !this.#drafts.get(key)?.accepting) this.#forget(uri);
+    if (!documentOf(uri) && !this.#drafts.get(key)?.accepting) this.#forget(uri);
   }
 
   /** Nobody waits any more for what is still being written. */

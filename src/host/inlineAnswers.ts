@@ -11,6 +11,7 @@ import {
 } from '../core';
 import { errorText, showError } from './actions';
 import { acceptHint, asLines, asReplacement, type Part, partsOf } from './answerText';
+import { documentOf } from './documents';
 import { orError } from './errors';
 import { setContext } from './contexts';
 import { COMMANDS, CONTEXTS } from './ids';
@@ -59,11 +60,8 @@ export class InlineAnswers implements vscode.Disposable {
   constructor(private readonly intern: Intern) {
     this.#disposer.own(
       vscode.workspace.onDidCloseTextDocument(({ uri, isUntitled }) => {
-        const key = uri.toString();
-        // Another language is told as closing too.
-        const isOpen = vscode.workspace.textDocuments.some((one) => one.uri.toString() === key);
-        // A file may be opened again, and its answer is still there.
-        if (isUntitled && !isOpen) this.#end(this.#answers.get(key));
+        // A file may be opened again, and its answer is still there; another language is told as closing too.
+        if (isUntitled && !documentOf(uri)) this.#end(this.#answers.get(uri.toString()));
       }),
     );
   }

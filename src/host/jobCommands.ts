@@ -18,6 +18,7 @@ import {
 import { errorText, OPEN_FILE, showError } from './actions';
 import { type AnswerRequest, type Answers } from './answers';
 import { Batch, type Item, runBatchWithProgress } from './batch';
+import { documentOf } from './documents';
 import { registerEmbedCommands } from './embedCommands';
 import { withRemedies } from './errors';
 import { LIMITS, megabytes, MOST_LOG, readEnd, readingNotes, textOf } from './files';
@@ -381,10 +382,7 @@ type LogSource = Pick<Source, 'text' | 'name' | 'range' | 'notes'>;
 /** A log of any size: the editor opens files up to 50 MB only, so others are read from the disk. */
 async function logSource(uri: vscode.Uri): Promise<LogSource> {
   const name = baseName(uri);
-  const open = vscode.workspace.textDocuments.find(
-    (document) => document.uri.toString() === uri.toString(),
-  );
-  if (open || uri.scheme !== 'file') return fileSource(uri);
+  if (documentOf(uri) || uri.scheme !== 'file') return fileSource(uri);
   const { bytes, cut } = await readEnd(uri.fsPath, MOST_LOG).catch((cause: unknown) => {
     throw cannotRead(name, cause);
   });

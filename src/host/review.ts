@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import * as vscode from 'vscode';
 import { type Finding, parseDiff, pathOf } from '../core';
 import { setContext } from './contexts';
+import { documentOf } from './documents';
 import type { Change } from './git';
 import { CONTEXTS } from './ids';
 import { Disposer } from './lifecycle';
@@ -160,10 +161,8 @@ async function readText(
 ): Promise<{ bytes: Uint8Array; lines: string[] } | undefined> {
   const bytes = await readBytes(uri);
   if (!bytes) return undefined;
-  const unsaved = vscode.workspace.textDocuments.find(
-    (document) => document.isDirty && document.uri.toString() === uri.toString(),
-  );
-  const text = unsaved ? unsaved.getText() : new TextDecoder().decode(bytes);
+  const open = documentOf(uri);
+  const text = open?.isDirty ? open.getText() : new TextDecoder().decode(bytes);
   return { bytes, lines: text.split(/\r\n|\r|\n/) };
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, SCHEMES } from '../../src/host/ids';
 import { faults, type RecordedRequest } from '../support/ollama/server';
-import { eventually, isOutput, showOutput, Stage } from './support';
+import { eventually, isOutput, replacing, showOutput, Stage } from './support';
 
 const LOG = [
   '2026-01-01T00:00:00Z INFO started',
@@ -21,12 +21,8 @@ describe('batches', () => {
   let boxes: vscode.InputBoxOptions[];
   const undo: (() => void)[] = [];
 
-  function replace(name: string, value: unknown): void {
-    const window = vscode.window as unknown as Record<string, unknown>;
-    const original = window[name];
-    window[name] = value;
-    undo.push(() => (window[name] = original));
-  }
+  const replace = (name: string, value: unknown): void =>
+    void undo.push(replacing(vscode.window, { [name]: value }));
 
   beforeEach(async () => {
     stage = await Stage.open();

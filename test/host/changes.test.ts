@@ -5,7 +5,7 @@ import * as vscode from 'vscode';
 import { COMMANDS } from '../../src/host/ids';
 import type { OllamaOptions } from '../support/ollama/server';
 import { choosing, FixedEngine, TestRepository } from './repository';
-import { eventually, Stage } from './support';
+import { eventually, replacing, Stage } from './support';
 
 const CODE = 'const calls = [];\nconst limit = 2;\nexport { calls, limit };\n';
 const CHANGED = CODE.replace('limit = 2;\n', 'limit = 3;\nconst first = calls[0].id;\n');
@@ -179,16 +179,38 @@ describe('changes', () => {
       await start({ engine: new FixedEngine({ findings: [FINDING] }) });
       await stageChange();
       const old = await vscode.workspace.openTextDocument({ content: CODE });
-      const workspace = vscode.workspace as unknown as Record<string, unknown>;
-      const open = workspace['openTextDocument'] as (uri: vscode.Uri) => unknown;
-      workspace['openTextDocument'] = (uri: vscode.Uri) =>
-        uri.scheme === 'file' ? Promise.resolve(old) : open(uri);
+      const { openTextDocument } = vscode.workspace;
+      const restore = replacing(vscode.workspace, {
+        openTextDocument: (uri: vscode.Uri) =>
+          uri.scheme === 'file' ? Promise.resolve(old) : openTextDocument(uri),
+      });
       try {
         await review('Staged Changes');
         await eventually(() => findings()[0]?.range.start.line === 2, 'the finding');
       } finally {
-        workspace['openTextDocument'] = open;
+        restore();
       }
+    });
+
+    it('goes by text that is not saved, and keeps the finding while the file stays as it was', async () => {
+      await start({ engine: new FixedEngine({ findings: [FINDING] }) });
+      await stageChange();
+      const document = await vscode.workspace.openTextDocument(fileUri());
+      await eventually(() => document.getText() === CHANGED, 'the change in the editor');
+      const editor = await vscode.window.showTextDocument(document);
+      await editor.edit((edit) => edit.insert(new vscode.Position(0, 0), '// not saved\n'));
+      await review('Staged Changes');
+      await eventually(() => findings()[0]?.range.start.line === 3, 'the finding');
+      const pattern = new vscode.RelativePattern(vscode.Uri.joinPath(fileUri(), '..'), '*');
+      const watcher = vscode.workspace.createFileSystemWatcher(pattern);
+      const told = new Promise<unknown>((resolve) => watcher.onDidChange(resolve));
+      await repository.write({ 'src/calls.ts': CHANGED });
+      await told;
+      watcher.dispose();
+      // Whoever heard of it as well has read the file by then.
+      await vscode.workspace.fs.readFile(fileUri());
+      assert.equal(findings().length, 1);
+      await vscode.commands.executeCommand('workbench.action.files.revert');
     });
 
     it('finds the first line of a file with a mark of its encoding', async () => {

@@ -15,7 +15,7 @@ function createMocha(): Mocha {
   Mocha.reporters.Base.useColors = process.env.INTERN_TEST_COLORS === '1';
   return new Mocha({
     ui: 'bdd',
-    timeout: Number(process.env.INTERN_TEST_TIMEOUT ?? 60_000),
+    timeout: Number(process.env.INTERN_TEST_TIMEOUT ?? 20_000),
     reporter: Reporter as unknown as Mocha.ReporterConstructor,
     ...(process.env.INTERN_TEST_GREP ? { grep: process.env.INTERN_TEST_GREP } : {}),
   });

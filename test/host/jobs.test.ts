@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { type CommandId, COMMANDS, SCHEMES } from '../../src/host/ids';
-import { eventually, Stage } from './support';
+import { eventually, replacing, Stage } from './support';
 
 const NOTE = 'The limiter admits two calls at once. The others wait in line until one ends.\n';
 const LOG = [
@@ -25,12 +25,8 @@ describe('the commands of jobs', () => {
   let schemaFile: vscode.Uri | undefined;
   const undo: (() => void)[] = [];
 
-  function replace(name: string, value: unknown): void {
-    const window = vscode.window as unknown as Record<string, unknown>;
-    const original = window[name];
-    window[name] = value;
-    undo.push(() => (window[name] = original));
-  }
+  const replace = (name: string, value: unknown): void =>
+    void undo.push(replacing(vscode.window, { [name]: value }));
 
   beforeEach(async () => {
     stage = await Stage.open();

@@ -7,7 +7,7 @@ import { cancelledError, type Intern, type RunOptions } from '../../src/core';
 import { Answers } from '../../src/host/answers';
 import { EXTENSION_ID } from '../../src/host/ids';
 import { LogDocuments } from '../../src/host/log';
-import { eventually } from './support';
+import { eventually, replacing } from './support';
 
 type Provider = Answers | LogDocuments;
 
@@ -21,14 +21,8 @@ describe('a document that changes while it is being opened', () => {
   let finishOpening: () => void;
   const undo: (() => void)[] = [];
 
-  function replace(namespace: object, names: Record<string, unknown>): void {
-    const record = namespace as Record<string, unknown>;
-    for (const [name, value] of Object.entries(names)) {
-      const original = record[name];
-      record[name] = value;
-      undo.push(() => (record[name] = original));
-    }
-  }
+  const replace = (...what: Parameters<typeof replacing>): void =>
+    void undo.push(replacing(...what));
 
   const changed = (): Promise<void> =>
     new Promise((resolve) => provider.onDidChange(() => resolve()));

@@ -125,12 +125,8 @@ export class Stage {
   }
 
   #interceptMessages(): void {
-    const window = vscode.window as unknown as Record<string, unknown>;
-    const replace = (name: string, value: unknown): void => {
-      const original = window[name];
-      window[name] = value;
-      this.#undo.push(() => (window[name] = original));
-    };
+    const replace = (name: string, value: unknown): void =>
+      void this.#undo.push(replacing(vscode.window, { [name]: value }));
     for (const kind of ['error', 'warning', 'information'] as const) {
       const name = `show${kind[0]?.toUpperCase()}${kind.slice(1)}Message`;
       replace(name, async (text: string, ...given: Item[]) => {
@@ -155,6 +151,14 @@ export class Stage {
       return withProgress(options, task);
     });
   }
+}
+
+/** Puts other values in the place of what a namespace of the editor has, and returns the way back. */
+export function replacing(namespace: object, values: Record<string, unknown>): () => void {
+  const own = namespace as Record<string, unknown>;
+  const before = Object.keys(values).map((name) => [name, own[name]] as const);
+  Object.assign(own, values);
+  return () => void Object.assign(own, Object.fromEntries(before));
 }
 
 /** Makes these the folders of the workspace, as far as an extension asks, and returns the way back. */
@@ -201,7 +205,7 @@ export async function showOutput(output: vscode.OutputChannel): Promise<void> {
 export async function eventually<T>(
   look: () => T,
   what: string | (() => string),
-  ms = 30_000,
+  ms = 10_000,
 ): Promise<NonNullable<T>> {
   const until = Date.now() + ms;
   for (;;) {

@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import { COMMANDS, EXTENSION_ID, SCHEMES } from '../../src/host/ids';
 import { contextValue } from '../../src/host/contexts';
 import { keysOf } from '../../src/host/when';
-import { eventually, Stage } from './support';
+import { eventually, replacing, Stage } from './support';
 
 const NOTE = [
   'The limiter admits two calls at once.',
@@ -33,12 +33,8 @@ describe('the ways to the jobs', () => {
   let chosen: string | undefined;
   const undo: (() => void)[] = [];
 
-  function replace(name: string, value: unknown): void {
-    const window = vscode.window as unknown as Record<string, unknown>;
-    const original = window[name];
-    window[name] = value;
-    undo.push(() => (window[name] = original));
-  }
+  const replace = (name: string, value: unknown): void =>
+    void undo.push(replacing(vscode.window, { [name]: value }));
 
   beforeEach(async () => {
     stage = await Stage.open();

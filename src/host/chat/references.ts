@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import type { Source, SourcePlace } from '../../core';
+import { documentOf } from '../documents';
 import { type Doubt, type LeftOut, LIMITS, readingNotes } from '../files';
 import { readWorkspace } from '../sources';
 
@@ -174,9 +175,7 @@ function openDocument(uri: vscode.Uri): vscode.TextDocument | undefined {
   const isShown = vscode.window.tabGroups.all.some(({ tabs }) =>
     tabs.some(({ input }) => input instanceof vscode.TabInputText && input.uri.toString() === key),
   );
-  return isShown
-    ? vscode.workspace.textDocuments.find((document) => document.uri.toString() === key)
-    : undefined;
+  return isShown ? documentOf(uri) : undefined;
 }
 
 async function openText(uri: vscode.Uri): Promise<vscode.TextDocument | undefined> {

@@ -484,11 +484,11 @@ async function withNotifications<T>(page: Page, use: () => Promise<T>): Promise<
   const isShown = async () =>
     (await notificationItems(page).first().isVisible()) || (await center.isVisible());
   if (await isShown()) return use();
-  await bell.click({ timeout: 2000 });
+  await bell.click({ timeout: 5000 });
   try {
     return await use();
   } finally {
-    if (await center.isVisible()) await bell.click({ timeout: 2000 });
+    if (await center.isVisible()) await bell.click({ timeout: 5000 });
   }
 }
 
@@ -528,19 +528,22 @@ async function waitForNotification(
   message: RegExp,
   timeout = 15_000,
 ): Promise<Notification> {
-  let seen: Notification[] | Error = [];
+  let seen = '';
   let matching: Notification | undefined;
   // The center closes by itself when a progress was the last one in it, so it is opened anew each time.
   await poll(
     async () => {
-      const read = () => withNotifications(page, () => readNotifications(page));
-      seen = await read().catch((error: Error) => error);
-      matching = seen instanceof Error ? undefined : seen.find((one) => message.test(one.message));
+      try {
+        const there = await withNotifications(page, () => readNotifications(page));
+        seen = JSON.stringify(there);
+        matching = there.find((one) => message.test(one.message));
+      } catch (error) {
+        seen = (error as Error).message;
+      }
       return matching !== undefined;
     },
     timeout,
-    () =>
-      `No notification ${String(message)}. There are: ${seen instanceof Error ? seen.message : JSON.stringify(seen)}`,
+    () => `No notification ${String(message)}. There are: ${seen}`,
   );
   return matching!;
 }
